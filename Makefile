@@ -38,7 +38,7 @@ fix: $(VENV)/.dev ## Format, and fix what the linters can fix
 
 lock: ## Renew the locked dependencies (needs uv)
 	@$(COMPILE) --upgrade -o requirements.txt
-	@$(COMPILE) --upgrade --extra telemetry --group dev -c requirements.txt -o requirements-dev.txt
+	@$(COMPILE) --upgrade --extra telemetry --extra sentences --group dev -c requirements.txt -o requirements-dev.txt
 
 sbom: $(VENV)/.dev ## List the locked packages in dist/sbom.cdx.json (CycloneDX)
 	@deploy/sbom.sh dist/sbom.cdx.json

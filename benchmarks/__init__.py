@@ -1,1 +1,1 @@
-"""What `make bench` runs. Figures are printed, never asserted."""
+"""The measurements of `make bench`. Figures are printed, never asserted."""

@@ -98,7 +98,7 @@ def pages(entries: int) -> list[dict[str, Any]]:
 
 
 def page(client: Any, path: str) -> dict[str, Any]:
-    """How long a page takes, after a first time that counts nowhere."""
+    """Return how long a page takes, after a first time that does not count."""
     client.get(path)
     taken = Taken()
     for _ in range(LOADS):

@@ -151,7 +151,7 @@ async def _step(client: Any, path: str, step: str) -> None:
 
 
 async def _step_export(client: Any, path: str) -> int:
-    """How many trials the export holds."""
+    """Return the number of trials in the export."""
     answer = await client.post(f"{path}export/", data={"what": "trials", "format": "jsonl"}, headers=_token(client))
     answer.raise_for_status()
     return sum(json.loads(line)["state"] == "succeeded" for line in answer.text.splitlines())

@@ -1,4 +1,4 @@
-"""How soon a process runs a release: the process that publishes, and another one with and without Redis."""
+"""Measure how soon a process runs a release: the process that publishes, and another one with and without Redis."""
 
 import asyncio
 import os

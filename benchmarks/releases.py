@@ -1,5 +1,5 @@
-"""What 9,000 releases of 200 templates take: on the disk, for one more release, for the pages that look back, and for
-the migration that packed what older versions stored.
+"""Measure what 9,000 releases of 200 templates take: on the disk, for one more release, for the pages that look back,
+and for the migration that packed what older versions stored.
 
 Releases are made in bulk, with their audit entries, and look like a year of publishing. `ways` compares the stored form
 with others that were considered (docs/decisions/0030).

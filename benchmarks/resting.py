@@ -1,4 +1,4 @@
-"""What a server costs that nobody uses: the time of its start, its statements a second, the memory of an open page.
+"""Measure what an idle server costs: the time of its start, its statements a second, the memory of an open page.
 
 Each server is `manage.py serve` in a process of its own, on a database with data.
 """

@@ -1,4 +1,4 @@
-"""What the safety guard costs per text, how long it holds Python's lock, and what an event loop beside it feels."""
+"""Measure the guard's cost per text, how long it holds Python's lock, and how late an event loop beside it is."""
 
 import asyncio
 import gc
@@ -15,7 +15,21 @@ from promptops.engine.safety.guard import MAX_BYTES, SHIPPED, SafetyGuard, Safet
 from promptops.engine.safety.model import predict
 
 DATA = evaluation.SETS
-HOSTILE = ("a!", "\ufdfa", "a1! ", "n.u.d.e ", "k ", "to be or ", "a b c d e f g h ", "k1ll h1m ")
+HOSTILE = (
+    "a!",
+    "\ufdfa",
+    "a1! ",
+    "n.u.d.e ",
+    "k ",
+    "to be or ",
+    "a b c d e f g h ",
+    "k1ll h1m ",
+    "k*ll ",
+    "zzqxkj ",
+    "mrdre ",
+    "k🔥",
+    "<b>k",
+)
 """Repeated to 8 KiB: what takes longest to read, or has the most windows."""
 TICK_SECONDS = 0.001
 ROUNDS = 20
@@ -24,7 +38,7 @@ SCHEDULER = Path("/proc/thread-self/schedstat")
 
 
 def bench_safety() -> list[dict[str, Any]]:
-    """Per text of each source, in milliseconds: the whole by the clock; of processor time the longest that a thread
+    """Per text of each source, in milliseconds of processor time: the whole; the longest that a thread
     beside an event loop works without letting go of Python's lock, and the longest call into fastText."""
     guard = shipped()
     texts = evaluation.read_sets(DATA)
@@ -104,8 +118,8 @@ def hold(guard: SafetyGuard, texts: list[str]) -> tuple[float, float]:
 
 
 def bench_loop() -> list[dict[str, Any]]:
-    """How late an event loop is, in milliseconds, while texts are scored, beside the same loop while as many callers
-    ask nothing and another thread keeps a processor as busy without Python's lock.
+    """Return how late an event loop is, in milliseconds, while texts are scored, beside the same loop while as many
+    callers ask nothing and another thread keeps a processor as busy without Python's lock.
 
     By the clock, and without what the loop's thread was ready to run and waited for a processor, which is the machine's
     part; Python's lock and whatever else the loop waits for stays in.
@@ -151,7 +165,7 @@ class Lag(NamedTuple):
 async def lag_in_rounds(
     ask: Callable[[str], Awaitable[Any]], texts: list[str], callers: int, at_least: float = 0.0
 ) -> tuple[list[Lag], float]:
-    """What `lag()` gives, of `ROUNDS` rounds together."""
+    """Return the results of `lag()` in `ROUNDS` rounds together."""
     rounds = [await lag(ask, texts, callers, at_least) for _ in range(ROUNDS)]
     return [late for lags, _ in rounds for late in lags], sum(seconds for _, seconds in rounds)
 
@@ -159,7 +173,7 @@ async def lag_in_rounds(
 async def lag(
     ask: Callable[[str], Awaitable[Any]], texts: list[str], callers: int, at_least: float = 0.0
 ) -> tuple[list[Lag], float]:
-    """How late a ticker is while so many callers share the texts, and the seconds it took."""
+    """Return how late a ticker is while `callers` share the texts, and the seconds it took."""
     lags: list[Lag] = []
     done = False
 
@@ -187,7 +201,7 @@ async def lag(
 
 
 def lateness(lags: list[Lag]) -> dict[str, Any]:
-    """How late the ticks were."""
+    """Return how late the ticks were."""
     ranked = sorted(lag.clock for lag in lags)
     held = [lag.held for lag in lags]
     return {

@@ -1,4 +1,4 @@
-"""What the panel for enforcing costs: the forecast over the newest runs, among many verdicts."""
+"""Measure what the panel for enforcing costs: the forecast over the newest runs, among many verdicts."""
 
 import statistics
 import time

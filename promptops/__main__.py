@@ -4,6 +4,7 @@ A command of its own needs no Django: it is one function, listed in `OWN_COMMAND
 is called. Commands of the server belong to `management/commands/`. `manage.py` starts them, too.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -12,15 +13,17 @@ from pathlib import Path
 
 import promptops
 
-INSTALL_SERVER = 'pip install "promptops[server]"'
+INSTALL_SERVER = 'pip install "$(echo promptops-*.whl)[server]"'
+"""In the folder of the wheel; another project has the name on the public index."""
 
 OwnCommand = Callable[[list[str]], int]
 """Gets the arguments after its name, and returns the exit code. The first line of its docstring is its help."""
 
 
 def show_version(arguments: list[str]) -> int:
-    """Print the version."""
-    print(promptops.__version__)
+    """Print the version and the newest change of the tables that it knows."""
+    migrations = (Path(__file__).parent / "migrations").glob("[0-9]*.py")
+    print(f"{promptops.__version__} ({max(path.stem for path in migrations)})")
     return 0
 
 
@@ -83,7 +86,7 @@ def run_server_command(program: str, arguments: list[str]) -> int:
 
     try:
         try:
-            django.setup()
+            without_collecting(django.setup)
         except ModuleNotFoundError as error:
             sys.exit(_without_server(program, arguments, error))
         execute_from_command_line([program, *arguments])
@@ -91,8 +94,28 @@ def run_server_command(program: str, arguments: list[str]) -> int:
         sys.exit(str(error))
     except (OperationalError, ProgrammingError) as error:
         reason = str(error).strip().splitlines()[0]
-        sys.exit(f"The database is not ready ({reason}). Start PromptOps once, or check DATABASE_URL and VAR_DIR.")
+        sys.exit(f"The database is not ready ({reason}). {_remedy()}")
     return 0
+
+
+def without_collecting(load: Callable[[], object]) -> None:
+    """Call `load`, and exclude all that it loads from garbage collection, now and later.
+
+    Nearly all of it stays until the process ends. Looking through it again and again took a third of a start.
+    """
+    gc.disable()
+    try:
+        load()
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+def _remedy() -> str:
+    """Return what to do if the database is not ready, with the folder in which it should be."""
+    from django.conf import settings
+
+    return f"Start PromptOps once, or check DATABASE_URL and VAR_DIR, which is {settings.VAR_DIR.absolute()}."
 
 
 def _without_server(program: str, arguments: list[str], error: ModuleNotFoundError) -> str:

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import stat
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from promptops.platform.environment import (
     check_administrator,
     check_roles,
     check_sign_on,
+    check_state,
     choice,
     flag,
     issuer,
@@ -57,6 +59,8 @@ def _state_folder() -> Path:
     """
     os.umask(0o077)
     folder = Path(os.environ.get("VAR_DIR") or WORK_DIR / "var")
+    if INSTALLED and not os.environ.get("DATABASE_URL"):
+        check_state(folder, sys.argv[1:2])
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / f".write-test-{os.getpid()}"

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import pytest_django
 
-pytest_plugins = ["tests.pages", "tests.locks"]
+pytest_plugins = ["tests.pages", "tests.locks", "tests.older"]
 
 PASSWORD = "correct horse battery"
 
@@ -39,9 +39,10 @@ def _fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from promptops.fleet import contents, now
     from promptops.fleet.reports import reports
     from promptops.live import snapshots as live
+    from promptops.runs.queries import figures
 
     live.forget()
-    for part in (contents, now, reports):
+    for part in (contents, now, reports, figures):
         part.forget()
     monkeypatch.setattr(live, "health", HealthRegistry())
     yield

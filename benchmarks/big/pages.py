@@ -4,9 +4,10 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from inspect import getclosurevars
+from itertools import product
 from typing import Any
 from urllib.parse import urlencode
 
@@ -54,7 +55,15 @@ class Page:
 
 def all_pages() -> list[Page]:
     """Return every page, for the rows that are in the database."""
-    return [*_whole_pages(), *_run_lists(), *_audit_lists(), *_other_lists(), *_fleet_pages()]
+    found = [*_whole_pages(), *_run_lists(), *_audit_lists(), *_other_lists(), *_fleet_pages()]
+    return [replace(page, htmx=page.htmx or _is_part(page)) for page in found]
+
+
+def _is_part(page: Page) -> bool:
+    """Return whether the address answers a part of a page to htmx only."""
+    from django.urls import resolve, reverse
+
+    return getattr(resolve(reverse(page.name, args=page.args)).func, "is_part", False)
 
 
 def unmeasured(pages: list[Page]) -> list[str]:
@@ -286,6 +295,7 @@ def _other_lists() -> Iterator[Page]:
     from promptops.prompts.models import Template
     from promptops.runs.enums import SafetyQueue
     from promptops.runs.models import SafetyCheck
+    from promptops.safety.enums import PairQueue, QueueOrder
 
     count = Release.objects.count()
     ends = list(Release.objects.filter(revision__in=(1, count)).order_by("revision").values_list("at", flat=True))
@@ -300,8 +310,8 @@ def _other_lists() -> Iterator[Page]:
     for query in ({"q": "camera"}, {"q": "Edition 12"}, {"q": "no such words"}, {"archived": 1}, {"q": names[-1]}):
         yield Page("prompts", query=query)
     newest = SafetyCheck.objects.order_by("-pk").values_list("pk", flat=True)[0]
-    for queue in ("", *SafetyQueue.values):
-        chosen = {"queue": queue} if queue else {}
+    for queue, order in product(("", *SafetyQueue.values, *PairQueue.values), QueueOrder.values):
+        chosen = {"queue": queue, "order": order}
         yield Page("safety_queue", query=chosen)
         for before in (newest // 2, newest // 50):
             yield Page("safety_queue", query={**chosen, "before": before})

@@ -121,7 +121,7 @@ class EventCursor(models.Model):
 
 
 class AlertRules(models.Model):
-    """When the error rate of runs is an alert: a single row (id 1), or the defaults without it."""
+    """The error rate of runs that is an alert: a single row (id 1), or the defaults without it."""
 
     error_percent = models.PositiveIntegerField(
         "share of runs without an answer", default=25, validators=[MinValueValidator(1), MaxValueValidator(100)]

@@ -26,7 +26,7 @@ from promptops.platform.addresses import public_address
 from promptops.platform.pages import page
 from promptops.texts.numbers import whole_number
 from promptops.web import review
-from promptops.web.access import actor, requires
+from promptops.web.access import actor, part_of, requires
 from promptops.web.request import Request
 
 MESSAGES = 25
@@ -192,6 +192,7 @@ def test(request: Request, pk: int) -> HttpResponse:
 
 
 @requires(Permission.ADMINISTER)
+@part_of("alerts")
 def test_state(request: Request, pk: int) -> HttpResponse:
     """Return how a test message is doing."""
     return _test(request, get_object_or_404(queries.messages(), pk=pk, is_test=True))

@@ -25,7 +25,7 @@ class ProblemType:
     status: int
     title: str
     when: str
-    """When a client gets it. The API page and docs/api.md show it."""
+    """The case in which a client gets it. The API page and docs/api.md show it."""
 
     @property
     def uri(self) -> str:

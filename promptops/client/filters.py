@@ -71,10 +71,12 @@ class Filters:
 
     def warm_up(self, safety: SafetySpec) -> None:
         """Load the model and test the filter once, so that no run waits for it. Logs what is wrong. Blocks."""
-        if safety.mode == OFF or safety.model_sha256 not in self._models or safety.model_sha256 == self._warm:
+        wanted = f"{safety.model_sha256} {safety.asks_second} {safety.second_threshold}"
+        if safety.mode == OFF or safety.model_sha256 not in self._models or wanted == self._warm:
             return
-        self._warm = safety.model_sha256
-        for problem in safety.guard.self_test():
+        self._warm = wanted
+        second = safety.second.self_test(safety.second_threshold) if safety.asks_second else []
+        for problem in safety.guard.self_test() + second:
             log.error("The safety filter fails its self-test: %s.", problem)
 
     def _model(self, safety: SafetySpec) -> SafetyModel | None:

@@ -17,7 +17,7 @@ from promptops.client.timing import Clock
 from promptops.engine.pins import pinned
 
 Policy: TypeAlias = Literal["session", "segment", "call"]
-"""When a session takes what is live: once, at each segment, or at each call."""
+"""The moment in which a session takes what is live: once, at each segment, or at each call."""
 
 IDLE_SECONDS = 30 * 60.0
 MAX_SESSIONS = 10_000

@@ -248,7 +248,7 @@ class RunningAttempt:
             self._limit_silence(self._last_life, limit_ms)
             return
         what = "did not begin its answer within" if self._last_life is None else "paused in its answer for more than"
-        self._give_up(LLMTimeoutError(f"{self.name} {what} {limit_ms} ms"))
+        self._give_up(LLMTimeoutError(f"{self.name} {what} {limit_ms / 1000:g} s"))
 
     def _cancel_timers(self) -> None:
         self._timer.cancel()
@@ -374,7 +374,7 @@ class RunningAttempt:
 
     def _timeout_error(self) -> LLMTimeoutError:
         return self._timeout or LLMTimeoutError(
-            f"{self.name} did not answer within {max(0, round(self._limit * 1000))} ms"
+            f"{self.name} did not answer within {max(0, round(self._limit, 3)):g} s"
         )
 
     def _unexpected(self, exc: BaseException) -> LLMUnexpectedError:

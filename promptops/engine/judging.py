@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from promptops.engine.safety.guard import MAX_BYTES, SafetyLayer, SafetyVerdict, UnjudgedCause, VerdictDecision
+from promptops.engine.safety.second_stage import SecondVerdict, is_asked, together
 from promptops.engine.snapshot import SafetySpec
 
 Side: TypeAlias = Literal["input", "output"]
@@ -21,12 +22,18 @@ OFF, ENFORCE = "off", "enforce"
 
 @dataclass(frozen=True)
 class SafetyChecked:
-    """The verdict on one side of a run. `blocked` means that the text is withheld. `seconds` is the time it took."""
+    """The verdict on one side of a run. `blocked` means that the text is withheld. `seconds` is the time it took.
+
+    `verdict` is that of the whole filter. `second` is the second stage's own verdict, and `both` that of both stages
+    together, which counts if the second stage is enforced; None if the second stage was not asked.
+    """
 
     side: Side
     verdict: SafetyVerdict
     blocked: bool
     seconds: float = field(default=0.0, compare=False)
+    second: SecondVerdict | None = None
+    both: SafetyVerdict | None = None
 
 
 class Blocked(Exception):
@@ -35,16 +42,33 @@ class Blocked(Exception):
 
 async def judge(safety: SafetySpec, side: Side, text: str, checks: list[SafetyChecked]) -> SafetyChecked:
     """Return the verdict on a text of a run, and add it to `checks`. Never raises."""
-    began = time.monotonic()
+    began, second, both = time.monotonic(), None, None
     try:
         verdict = await safety.guard.check_async(text)
+        if safety.asks_second and is_asked(safety.second_scope, verdict, safety.policy.thresholds):
+            second = await safety.second.judge_async(
+                safety.guard.without_allowed(text, verdict), safety.second_threshold, verdict
+            )
+            both = together(verdict, second, safety.policy.thresholds)
+            if safety.second_mode == ENFORCE:
+                verdict = both
     except Exception as exc:  # such as while the process shuts down and takes no more work
         reason = f"The safety filter is unavailable: {type(exc).__name__}"
         verdict = SafetyVerdict(VerdictDecision.UNAVAILABLE, reason=reason, cause=UnjudgedCause.OTHER)
     is_blocked = safety.mode == ENFORCE and safety.stops(verdict)
-    checked = SafetyChecked(side, verdict, is_blocked, time.monotonic() - began)
+    checked = SafetyChecked(side, verdict, is_blocked, time.monotonic() - began, second, both)
     checks.append(checked)
     return checked
+
+
+def judge_beside(safety: SafetySpec, text: str) -> tuple[SafetyVerdict, SecondVerdict | None]:
+    """Return the verdict on a text, and that of the second stage, for pages. Blocks; may load the second stage."""
+    verdict, second = safety.guard.check_beside(text), None
+    if safety.asks_second and is_asked(safety.second_scope, verdict, safety.policy.thresholds):
+        second = safety.second.judge(safety.guard.without_allowed(text, verdict), safety.second_threshold, verdict)
+        if safety.second_mode == ENFORCE:
+            verdict = together(verdict, second, safety.policy.thresholds)
+    return verdict, second
 
 
 def raise_if_blocked(safety: SafetySpec, checked: SafetyChecked) -> None:
@@ -64,6 +88,8 @@ def blocked_sentence(check: SafetyChecked, safety: SafetySpec) -> str:
     if verdict.layer is SafetyLayer.DENY_TERMS:
         term = " ".join(verdict.words)
         return f'The safety filter blocked the {side}: it contains the denied term "{term}" ({category}).'
+    if verdict.layer is SafetyLayer.SENTENCES:
+        return f"The safety filter blocked the {side}: {category}. {verdict.reason}."
     if verdict.category is None:
         return f"The safety filter blocked the {side}."
     score, threshold = verdict.scores[verdict.category], safety.policy.thresholds[verdict.category]

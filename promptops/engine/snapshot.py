@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from promptops.engine.contracts import Contract
 from promptops.engine.messages import Example
 from promptops.engine.operations import OPERATIONS, OperationSpec
+from promptops.engine.safety import second_stage
 from promptops.engine.safety.guard import (
     SafetyCategory,
     SafetyGuard,
@@ -94,23 +95,40 @@ class SafetySpec:
 
     `guard` judges by `policy` with the model of that number and file. `model_labels` maps the labels of the model to
     categories, or to `None` for harmless. In enforce mode `blocks_when_down` blocks texts that a failing filter cannot
-    judge, and `blocks_languages` blocks texts in a language that its model does not know.
+    judge, and `blocks_languages` blocks texts in a language that its model does not know. `blocks_expected` takes its
+    place for the `expected_languages`, by the names of the language gate.
+
+    `second_mode` (off, shadow: only recorded, or enforce), `second_scope` and `second_threshold` (None: its own) are
+    those of the second stage. It judges only while `mode` is not off.
     """
 
     mode: str = "off"
     blocks_when_down: bool = True
     blocks_languages: bool = True
+    expected_languages: tuple[str, ...] = ()
+    blocks_expected: bool = True
     policy: SafetyPolicy = field(default_factory=SafetyPolicy)
     model_id: int | None = None
     model_number: int = 0
     model_sha256: str = ""
     model_labels: Mapping[str, SafetyCategory | None] = field(default_factory=dict)
+    second_mode: str = "off"
+    second_scope: str = second_stage.DOUBTFUL
+    second_threshold: float | None = None
     guard: SafetyGuard = field(default_factory=lambda: SafetyGuard(None), repr=False, compare=False)
+    second: second_stage.SecondStage = field(default_factory=second_stage.shipped, repr=False, compare=False)
+
+    @property
+    def asks_second(self) -> bool:
+        """True if the second stage judges texts."""
+        return second_stage.OFF not in (self.mode, self.second_mode)
 
     def stops(self, verdict: SafetyVerdict) -> bool:
         """Return whether a text with this verdict is blocked in enforce mode."""
         if verdict.decision is VerdictDecision.UNAVAILABLE:
-            return self.blocks_languages if verdict.cause is UnjudgedCause.LANGUAGE else self.blocks_when_down
+            if verdict.cause is not UnjudgedCause.LANGUAGE:
+                return self.blocks_when_down
+            return self.blocks_expected if verdict.language in self.expected_languages else self.blocks_languages
         return verdict.decision is not VerdictDecision.ALLOW
 
 

@@ -27,7 +27,7 @@ MOST_WAITING = 50_000
 UNKNOWN_FOR = timedelta(seconds=5)
 """A revision that this process still does not have after this time does not exist."""
 KEPT_FOR = timedelta(minutes=1)
-"""How long the last state of a server that left stays in memory."""
+"""Seconds for which the last state of a server that left stays in memory."""
 
 Key = tuple[str, str]
 """Name and instance."""

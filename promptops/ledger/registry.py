@@ -147,7 +147,12 @@ def kinds() -> tuple[ObjectKind, ...]:
 
 def value_label(name: str) -> str:
     """Return the label of a value of an entry."""
-    return _value_labels.get(name) or name.replace("_", " ").capitalize()
+    return _value_labels.get(name) or name.removesuffix("_ms").replace("_", " ").capitalize()
+
+
+def shown_value(name: str, value: Any) -> Any:
+    """Return the value of an entry as pages show it: seconds where milliseconds are stored."""
+    return f"{value / 1000:g} s" if name.endswith("_ms") and isinstance(value, int | float) else value
 
 
 def object_url(entry: "AuditEntry") -> str:

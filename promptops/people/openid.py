@@ -38,7 +38,7 @@ MAX_BYTES = 512 * 1024
 KEEP_SECONDS = 3600.0
 """The age at which the provider's documents are fetched again."""
 WAIT_SECONDS = 2.0
-"""How long a sign-in waits while another one fetches the documents."""
+"""Seconds for which a sign-in waits while another one fetches the documents."""
 RETRY_SECONDS = 5.0
 """The time for which a failure is remembered, and the least time between two fetches of the keys."""
 LEEWAY_SECONDS = 60

@@ -34,11 +34,11 @@ PREFIX = "po_"
 TEXT = re.compile(r"po_[A-Za-z0-9_-]{43}")
 
 OFFLINE_SECONDS = 300.0
-"""How long a verified token works without the database."""
+"""Seconds for which a verified token works without the database."""
 RECHECK_SECONDS = 10.0
 """All tokens in memory are read again this often, in one query: a restored backup may not have them."""
 EXPIRY_SECONDS = 1.0
-"""How often sockets of expired tokens are looked for."""
+"""Seconds between two searches for sockets of expired tokens."""
 UNKNOWN_SECONDS = 10.0
 UNKNOWN_KEPT = 1_024
 """Refused tokens in memory, so that a client that repeats a wrong one costs no query."""

@@ -23,7 +23,7 @@ HOUSEKEEPING_SECONDS = 3600.0
 HOUSEKEEPING = "housekeeping"
 """The lease of the process that does the hourly chores of the installation."""
 RELEASE_SECONDS = 2.0
-"""How long the end of the process waits to give its lease back."""
+"""Seconds for which the end of the process waits to give its lease back."""
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 Task = Callable[[], Coroutine[Any, Any, None]]

@@ -26,6 +26,24 @@ KEY_WAIT_SECONDS = 1.0
 """How long to wait while the key file is empty: another process, started at the same time, may be writing it."""
 
 
+READS_DATABASE = frozenset(
+    {
+        "admin_link",
+        "audit_protect",
+        "audit_verify",
+        "backup",
+        "create_token",
+        "export_prompts",
+        "export_set",
+        "import_prompts",
+        "import_set",
+        "publish",
+        "replace_secret_key",
+        "vacuum",
+    }
+)
+"""The commands that do nothing useful without a database. `serve`, `migrate` and `restore` make one."""
+
 EMAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 
 
@@ -80,6 +98,23 @@ def secret(name: str) -> str:
     if not (content := _file(path, f"{name}_FILE")):
         raise ImproperlyConfigured(f"{name}_FILE names {path}, which is empty.")
     return content
+
+
+def check_state(folder: Path, command: list[str]) -> None:
+    """Refuse a command that reads the database if the folder is missing; it would make an empty installation there."""
+    if READS_DATABASE.isdisjoint(command) or folder.exists():
+        return
+    raise ImproperlyConfigured(
+        f"There is no folder {folder.absolute()}. Run the command in the working folder of the server, or set VAR_DIR."
+    )
+
+
+def secret_key_place(folder: Path) -> str:
+    """Return where the secret key comes from: a variable, or the path of a file. It does not return the key."""
+    name = "SECRET_KEY"
+    if os.environ.get(name):
+        return name
+    return os.environ.get(f"{name}_FILE", "").strip() or str((folder / "secret_key").absolute())
 
 
 def secret_key(folder: Path, command: str) -> str:

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from promptops.platform.models import Lease
 
 SECONDS = 30.0
-"""How long a lease lasts without renewal. After that time another process takes over the work of a dead one."""
+"""Seconds that a lease lasts without renewal. After that time another process takes over the work of a dead one."""
 HOLDER = f"{socket.gethostname()[:80]}:{os.getpid()}:{uuid4().hex}"
 """Names this life of the process."""
 _held: dict[str, float] = {}

@@ -35,6 +35,7 @@ urlpatterns = [
     path("prompts/<slug:name>/share/", handover.share, name="template_share"),
     path("prompts/<slug:name>/shared/<number:shared_id>/", handover.shared, name="shared_draft"),
     path("prompts/<slug:name>/shared/<number:shared_id>/edit/", handover.edit_shared, name="shared_draft_edit"),
+    path("prompts/<slug:name>/shared/<number:shared_id>/revoke/", handover.revoke_share, name="shared_draft_revoke"),
     path("prompts/<slug:name>/ask/", handover.ask, name="template_ask"),
     path("prompts/<slug:name>/request/", handover.own_request, name="template_request"),
     path("prompts/<slug:name>/check/", editor.check, name="template_check"),

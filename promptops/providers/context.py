@@ -1,4 +1,4 @@
-"""What the list of providers shows of each row: the details of an open one, and the address that opens or closes it.
+"""Values for each row of the list of providers: the details of an open one, and the address that opens or closes it.
 
 States and figures belong to `runs.queries`.
 """

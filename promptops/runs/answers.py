@@ -59,10 +59,14 @@ class Ran:
 
 @dataclass(frozen=True)
 class Base:
-    """An answer that others are compared with; `name` is a noun phrase such as "run 12"."""
+    """An answer that others are compared with; `name` is a noun phrase such as "run 12".
+
+    `run_id` is 0 while the run is not recorded yet.
+    """
 
     name: str
     text: str
+    run_id: int = 0
 
 
 @dataclass(frozen=True)

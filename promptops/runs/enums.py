@@ -62,7 +62,8 @@ class SafetyQueue(models.TextChoices):
 
 
 class SafetyReview(models.TextChoices):
-    """A person's review of a verdict; "" if there is none yet."""
+    """The review of a verdict; "" if there is none yet."""
 
     RIGHT = "right", "Right"
     WRONG = "wrong", "Wrong"
+    DISPUTED = "disputed", "Disputed"  # two people disagree, and nobody has settled it

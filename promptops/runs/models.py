@@ -160,6 +160,9 @@ STOPS = models.Q(decision__gt="allow")
 WAITS = models.Q(review="", queue__gt="")
 """The condition of verdicts that wait for a review. Erasing a run takes its verdicts out of the queue."""
 
+REVIEWED = models.Q(review__gt="")
+"""The condition of verdicts that people have reviewed."""
+
 
 class SafetyCheck(models.Model):
     """The verdict on one side of a run, and a person's review of it.
@@ -177,8 +180,19 @@ class SafetyCheck(models.Model):
     category = models.CharField(max_length=20, blank=True)
     scores = models.JSONField(default=dict, blank=True)
     score = models.FloatField(null=True, blank=True)
+    distance = models.FloatField(
+        null=True,
+        blank=True,
+        help_text="In log-odds, to the nearest threshold at which the verdict changes; None without scores.",
+    )
     cause = models.CharField(max_length=10, blank=True, help_text="Why it was not judged: down, language or other.")
     language = models.CharField(max_length=60, blank=True, help_text="In English; empty if it is unclear.")
+    second_score = models.FloatField(
+        null=True, blank=True, help_text="The second stage's score as a share of its threshold; null if it gave none."
+    )
+    second_category = models.CharField(  # noqa: DJ001 -- a column without a default is added without rewriting the table
+        max_length=20, null=True, blank=True, help_text='What it would block for; "" for nothing, null if not asked.'
+    )
     words = models.JSONField(default=list, blank=True)
     window = models.TextField(blank=True)
     reason = models.TextField(blank=True)
@@ -204,13 +218,22 @@ class SafetyCheck(models.Model):
             # The few that wait for a review or have one, so that no page reads the others.
             models.Index(fields=["-id"], name="safety_check_waiting", condition=WAITS),
             models.Index(fields=["queue", "-id"], name="safety_check_queue", condition=WAITS),
-            models.Index(fields=["model", "-id"], name="safety_check_reviewed", condition=models.Q(review__gt="")),
+            models.Index(fields=["distance", "-id"], name="safety_check_distance", condition=WAITS),
+            models.Index(fields=["queue", "distance", "-id"], name="safety_check_queue_distance", condition=WAITS),
+            models.Index(fields=["model", "-id"], name="safety_check_reviewed", condition=REVIEWED),
+            models.Index(fields=["-id"], name="safety_check_any_reviewed", condition=REVIEWED),
+            models.Index(fields=["-id"], name="safety_check_disputed", condition=models.Q(review="disputed")),
             models.Index(fields=["-at"], name="safety_check_at"),
             models.Index(fields=["decision", "-run", "cause"], name="safety_check_decision", condition=STOPS),
         ]
 
     def __str__(self) -> str:
         return f"{self.side} of run {self.run_id}"
+
+    @property
+    def is_stopped(self) -> bool:
+        """True if the text was blocked, or would have been in enforce mode. A report of it is an appeal."""
+        return self.blocked or self.decision in ("block", "too_long")
 
 
 class RunTotals(models.Model):

@@ -273,7 +273,7 @@ def _ran(plan: RunPlan, provider: str, turn: str) -> Ran:
 def _base(numbers: Sequence[int], operation: str, text: str) -> Base | None:
     """Return the answer of the first of these runs that had the same input; None if there is none."""
     run = answers.first_alike(numbers, operation, text) if numbers else None
-    return Base(f"run {run.pk}", run.output) if run else None
+    return Base(f"run {run.pk}", run.output, run.pk) if run else None
 
 
 def _live_to_compare(template: Template, version: Version | None) -> Version:

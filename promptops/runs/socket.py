@@ -103,7 +103,7 @@ class PageRuns(PagePart):
             runs = [tasks.create_task(self._run(preview, group.base)) for preview in group.previews]
         first, *others = answers = [run.result() for run in runs]
         for number, answer in enumerate(others, start=2):
-            base = Base(str(first.ran) if group.is_against_live else "the first answer", first.text)
+            base = Base(str(first.ran) if group.is_against_live else "the first answer", first.text, first.run_id)
             compared = against(answer, base)
             if compared.base:
                 context = {"card": f"{group.place}-{number}", "answer": compared, "oob": True}

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 MISSING = (
     "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed, so no traces are sent. "
-    "Install promptops[server,telemetry]."
+    'Run: pip install "$(echo promptops-*.whl)[server,telemetry]" (docs/install.md, More packages).'
 )
 CLOSING_SECONDS = 2.0
 """The time that the end of the process waits for the collector."""
@@ -107,15 +107,18 @@ class Telemetry:
                 self._measure(attempt, attributes)
         span.end(_nanoseconds(ended))
 
-    def flush(self, seconds: float = CLOSING_SECONDS) -> None:
-        """Send what waits, and return after `seconds` at the latest. The SDK alone may take half a minute."""
-        flushing = threading.Thread(target=self._flush, daemon=True)
-        flushing.start()
-        flushing.join(seconds)
+    def close(self, seconds: float = CLOSING_SECONDS) -> None:
+        """Send what waits and end the SDK's threads; return after `seconds` at the latest.
 
-    def _flush(self) -> None:
-        self._tracers.force_flush()
-        self._meters.force_flush()
+        The SDK alone may take half a minute.
+        """
+        closing = threading.Thread(target=self._close, daemon=True)
+        closing.start()
+        closing.join(seconds)
+
+    def _close(self) -> None:
+        self._tracers.shutdown()
+        self._meters.shutdown()
 
     def _measure(self, attempt: Attempt, attributes: Mapping[str, Any]) -> None:
         if attempt.answered_model:
@@ -255,4 +258,4 @@ def start() -> None:
         log.error(MISSING)
         return
     OBSERVERS.append(sender)
-    atexit.register(sender.flush)
+    atexit.register(sender.close)

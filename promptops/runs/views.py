@@ -13,7 +13,7 @@ from promptops.people.enums import Permission
 from promptops.prompts.queries import operations
 from promptops.runs.actions import erasing, masking
 from promptops.runs.answers import stored
-from promptops.runs.enums import RunSource
+from promptops.runs.enums import RunSource, SafetyQueue
 from promptops.runs.forms import RunFilterForm
 from promptops.runs.models import Attempt, Run
 from promptops.runs.queries import answers as kept
@@ -23,7 +23,7 @@ from promptops.runs.trees import read_tree
 from promptops.runs.written import pieces
 from promptops.texts.numbers import whole_number
 from promptops.web import review
-from promptops.web.access import actor, requires
+from promptops.web.access import actor, part_of, requires
 from promptops.web.lists import Neighbor, clean_query, news
 from promptops.web.request import Request
 
@@ -58,6 +58,7 @@ def detail(request: Request, pk: int) -> HttpResponse:
 
 
 @requires(Permission.READ)
+@part_of("runs")
 def kept_answers(request: Request) -> HttpResponse:
     """Show the answers of the runs that `run` names as cards, for a page that kept them through a reload."""
     numbers = [whole_number(each) or 0 for each in request.GET.getlist("run")]
@@ -134,6 +135,7 @@ def _page(request: Request, run: Run, *, revealed: bool) -> HttpResponse:
         "verdicts": [
             (check, verdicts.score_rows(check.scores, thresholds, check.category)) for check in run.safety_checks.all()
         ],
+        "appeals": "" if run.erased_at or not request.user.may(Permission.EDIT) else _appealable(run),
         "unjudged": any(check.blocked and check.decision == "unavailable" for check in run.safety_checks.all()),
         "alternatives": alternatives,
         "tree": read_tree(run.output) if spec.answer == "json" and run.output and output_shown else "",
@@ -150,6 +152,12 @@ def _page(request: Request, run: Run, *, revealed: bool) -> HttpResponse:
         "most_answers": kept.MOST,
     }
     return render(request, "runs/detail.html", context | _neighbors(run))
+
+
+def _appealable(run: Run) -> str:
+    """Return the side of the run that was blocked and that nobody has reviewed or reported; "" if there is none."""
+    open_checks = (check for check in run.safety_checks.all() if check.blocked and not check.review)
+    return next((check.side for check in open_checks if check.queue != SafetyQueue.REPORTED), "")
 
 
 def _neighbors(run: Run) -> dict[str, Neighbor | None]:

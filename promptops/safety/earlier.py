@@ -5,12 +5,12 @@ Reading only: actions/filter_settings.py rolls back.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from promptops.ledger.configurations import DamagedConfiguration
 from promptops.ledger.models import AuditEntry, Release
-from promptops.safety.enums import SafetyTermKind
-from promptops.safety.live_part import STORED
+from promptops.safety.enums import SafetyTermKind, SecondStageMode, SecondStageScope, WhenUnavailable
+from promptops.safety.live_part import SEPARATOR, STORED
 from promptops.safety.models import SafetyModelVersion
 
 
@@ -25,12 +25,20 @@ class Term:
 
 @dataclass(frozen=True)
 class SafetyChange:
-    """A change of the filter's configuration; None leaves a part unchanged. Empty `thresholds` mean the model's own."""
+    """A change of the filter's configuration; None leaves a part unchanged. Empty `thresholds` mean the model's own.
+
+    A `second_threshold` of "own" means the second stage's own.
+    """
 
     mode: str | None = None
     when_down: str | None = None
     when_language: str | None = None
+    expected_languages: tuple[str, ...] | None = None
+    when_expected: str | None = None
     thresholds: dict[str, float] | None = None
+    second_mode: str | None = None
+    second_scope: str | None = None
+    second_threshold: float | Literal["own"] | None = None
     terms: tuple[Term, ...] | None = None
     model: SafetyModelVersion | None = None
 
@@ -67,6 +75,12 @@ def change_of(values: Mapping[str, Any]) -> SafetyChange | None:
         mode=values["mode"],
         when_down=values["when_down"],
         when_language=values["when_language"],
+        expected_languages=tuple(filter(None, values.get("expected_languages", "").split(SEPARATOR))),
+        when_expected=values.get("when_expected", WhenUnavailable.BLOCK),
+        # A release from before the second stage had none.
+        second_mode=values.get("second_mode", SecondStageMode.OFF),
+        second_scope=values.get("second_scope", SecondStageScope.DOUBTFUL),
+        second_threshold=values.get("second_from", "own"),
         thresholds=dict(stored["thresholds"]) if stored else _thresholds_of_older(values, model),
         terms=tuple(Term(**term) for term in stored["terms"]) if stored else _terms_of_older(values),
         model=model,
@@ -107,7 +121,11 @@ def _thresholds_of_older(values: Mapping[str, Any], model: SafetyModelVersion) -
     The oldest releases store four digits of each.
     """
     own = model.manifest.get("thresholds", {})
-    in_force = {name.removesuffix("_from"): value for name, value in values.items() if name.endswith("_from")}
+    in_force = {
+        name.removesuffix("_from"): value
+        for name, value in values.items()
+        if name.endswith("_from") and name != "second_from"
+    }
     return {
         name: value
         for name, value in in_force.items()

@@ -10,6 +10,21 @@ class WhenUnavailable(models.TextChoices):
     ALLOW = "allow", "Let it pass (fail open)"
 
 
+class SecondStageMode(models.TextChoices):
+    """The effect of the second stage's verdicts. It judges only while the filter's own mode is not off."""
+
+    OFF = "off", "Off"
+    SHADOW = "shadow", "Shadow: record its verdicts"
+    ENFORCE = "enforce", "Enforce: its verdicts count"
+
+
+class SecondStageScope(models.TextChoices):
+    """The texts that the second stage judges."""
+
+    DOUBTFUL = "doubtful", "Texts that the first stage doubts or can't read"
+    ALL = "all", "All texts"
+
+
 class SafetyTermKind(models.TextChoices):
     """The two kinds of operators' terms."""
 
@@ -26,3 +41,17 @@ class TrainingState(models.TextChoices):
     REFUSED = "refused", "Refused"
     FAILED = "failed", "Failed"
     CANCELED = "canceled", "Canceled"
+
+
+class PairQueue(models.TextChoices):
+    """The queues of verdicts that two people review, beside those of `SafetyQueue`."""
+
+    SECOND = "second", "Second look"
+    DISPUTED = "disputed", "Disagreements"
+
+
+class QueueOrder(models.TextChoices):
+    """The orders of the review queue. `safety.queries.review_queue.COLUMNS` says what each sorts by."""
+
+    NEWEST = "newest", "Newest first"
+    UNCERTAIN = "uncertain", "Closest to a threshold first"

@@ -8,8 +8,9 @@ from typing import Any
 from django import forms
 
 from promptops.engine.safety.guard import SafetyCategory
+from promptops.engine.safety.language import listed_languages
 from promptops.runs.enums import SafetyMode
-from promptops.safety.actions.filter_settings import HIGHEST, LOWEST, Term
+from promptops.safety.actions.filter_settings import HIGHEST, LOWEST, SafetyChange, Term, clean_languages
 from promptops.safety.enums import SafetyTermKind, WhenUnavailable
 from promptops.safety.models import SafetySettings
 
@@ -53,6 +54,21 @@ class ModeForm(forms.Form):
         help_text="Applies in enforce mode. The filter reads only English; it never calls another language harmful.",
         error_messages={"required": "Choose one.", "invalid_choice": "Choose one."},
     )
+    languages = forms.MultipleChoiceField(
+        label="Expected languages",
+        choices=lambda: [(name, name) for name in listed_languages()],
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        help_text="Texts in these languages follow the next choice, others the one above.",
+        error_messages={"invalid_choice": "Unknown language: %(value)s."},
+    )
+    when_expected = forms.ChoiceField(
+        label="If the language is expected",
+        choices=WhenUnavailable.choices,
+        widget=forms.Select(attrs={"class": "auto"}),
+        required=False,
+        error_messages={"invalid_choice": "Choose one."},
+    )
     when_down = forms.ChoiceField(
         label="If the filter is down",
         choices=WhenUnavailable.choices,
@@ -66,16 +82,48 @@ class ModeForm(forms.Form):
         initial = {
             "mode": config.mode,
             "when_language": config.when_language,
+            "languages": config.expected_languages,
+            "when_expected": config.when_expected,
             "when_down": config.when_down,
             "expected": config.changed_revision,
         }
         super().__init__(*args, **kwargs | {"initial": initial})
+        self._when_expected = config.when_expected
+
+    def clean_languages(self) -> list[str]:
+        """Return the languages in the order of the page."""
+        return clean_languages(self.cleaned_data["languages"])
+
+    def clean_when_expected(self) -> str:
+        """Keep the choice as it is if no language is expected, or the form does not have it."""
+        chosen: str = self.cleaned_data["when_expected"]
+        return chosen if chosen and self.cleaned_data.get("languages") else self._when_expected
+
+    @property
+    def wanted(self) -> SafetyChange:
+        """The change of the filter to these valid values."""
+        chosen = self.cleaned_data
+        return SafetyChange(
+            mode=chosen["mode"],
+            when_language=chosen["when_language"],
+            when_down=chosen["when_down"],
+            expected_languages=tuple(chosen["languages"]),
+            when_expected=chosen["when_expected"],
+        )
 
     @property
     def button(self) -> str:
         """The label of the button: the effect of releasing these valid values."""
         choices = self.cleaned_data["when_language"], self.cleaned_data["when_down"]
-        return BUTTONS.get(self.cleaned_data["mode"]) or "Enforce: " + ENFORCED[choices]
+        return BUTTONS.get(self.cleaned_data["mode"]) or "Enforce: " + ENFORCED[choices] + self._expected_in_words
+
+    @property
+    def _expected_in_words(self) -> str:
+        """The effect on expected languages, if it is another than on unknown ones."""
+        chosen = self.cleaned_data
+        if not chosen["languages"] or chosen["when_expected"] == chosen["when_language"]:
+            return ""
+        return f", {'block' if chosen['when_expected'] == BLOCK else 'let pass'} {' and '.join(chosen['languages'])}"
 
     @property
     def modes(self) -> list[tuple[SafetyMode, str]]:
@@ -183,3 +231,37 @@ class TermsForm(forms.Form):
         kind, lines = self.cleaned_data["kind"], self.cleaned_data["terms"].splitlines()
         category = self.cleaned_data["category"] if kind == SafetyTermKind.DENY else ""
         return [Term(kind, line, category) for line in lines if line.strip()]
+
+
+class SecondStageForm(forms.ModelForm):
+    """The settings of the second stage. `expected` is the revision of the last change that the person saw."""
+
+    expected = forms.IntegerField(widget=forms.HiddenInput())
+
+    class Meta:
+        model = SafetySettings
+        fields = ("second_mode", "second_scope", "second_threshold")
+        labels = {
+            "second_mode": "Its verdicts",
+            "second_scope": "Texts that it judges",
+            "second_threshold": "Threshold",
+        }
+        widgets = {
+            "second_mode": forms.Select(attrs={"class": "auto"}),
+            "second_scope": forms.Select(attrs={"class": "auto"}),
+            "second_threshold": forms.NumberInput(
+                attrs={"class": "auto", "min": LOWEST, "max": HIGHEST, "step": "any"}
+            ),
+        }
+        help_texts = {
+            "second_mode": "The second stage judges nothing while the filter's mode is off.",
+            "second_scope": "",
+            "second_threshold": "From 0.01 to 1; a higher one blocks less. Empty: its own.",
+        }
+
+    def clean_second_threshold(self) -> float | None:
+        """Refuse a threshold out of range."""
+        value: float | None = self.cleaned_data["second_threshold"]
+        if value is not None and not LOWEST <= value <= HIGHEST:
+            raise forms.ValidationError(f"The threshold must be a number from {LOWEST} to {HIGHEST:.0f}, or empty.")
+        return value

@@ -37,7 +37,7 @@ from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTe
 
 log = logging.getLogger(__name__)
 
-MAX_MODEL_BYTES = 2 * 1024 * 1024
+MAX_MODEL_BYTES = 4 * 1024 * 1024
 
 _lock = threading.Lock()
 _models: dict[str, SafetyModel] = {}
@@ -99,11 +99,16 @@ def load() -> SafetySpec:
         mode=config.mode,
         blocks_when_down=config.when_down == WhenUnavailable.BLOCK,
         blocks_languages=config.when_language == WhenUnavailable.BLOCK,
+        expected_languages=tuple(config.expected_languages),
+        blocks_expected=config.when_expected == WhenUnavailable.BLOCK,
         policy=policy,
         model_id=config.model_id,
         model_number=config.model.number,
         model_sha256=config.model.sha256,
         model_labels=_labels_of(config.model),
+        second_mode=config.second_mode,
+        second_scope=config.second_scope,
+        second_threshold=config.second_threshold,
         guard=SafetyGuard(model, policy),
     )
 
@@ -120,12 +125,19 @@ def warm_up(spec: SafetySpec) -> None:
     """Load the model and test the filter in a thread, so that no run waits for it; log failures."""
     if spec.mode != SafetyMode.OFF:
         # Not a daemon, so Python waits for it: a thread in the model's C++ code at exit would abort the process.
-        threading.Thread(target=_warm_up, args=(spec.guard,), name="safety-warm-up").start()
+        threading.Thread(target=_warm_up, args=(spec,), name="safety-warm-up").start()
 
 
-def _warm_up(guard: SafetyGuard) -> None:
-    for problem in guard.self_test():
+def _warm_up(spec: SafetySpec) -> None:
+    for problem in problems(spec):
         log.error("The safety filter fails its self-test: %s.", problem)
+
+
+def problems(spec: SafetySpec) -> list[str]:
+    """Return what is wrong with both stages, in sentences; nothing of a stage that is off."""
+    if spec.mode == SafetyMode.OFF:
+        return []
+    return spec.guard.self_test() + (spec.second.self_test(spec.second_threshold) if spec.asks_second else [])
 
 
 def _fail(reason: str) -> ModelSpec:

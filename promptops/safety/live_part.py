@@ -17,6 +17,9 @@ THRESHOLD_DIGITS = 6
 STORED = "stored"
 """The key of the values that pages do not show: thresholds and terms exactly as operators set them."""
 
+SEPARATOR = ", "
+"""Between the expected languages in the values of a release."""
+
 RELEASED_OF_TERM = ("kind", "text", "category")
 """The columns of a term that a release stores."""
 
@@ -38,10 +41,21 @@ def values_shown_of(config: SafetySettings, terms: list[SafetyTerm]) -> dict[str
         "mode": config.mode,
         "when_down": config.when_down,
         "when_language": config.when_language,
+        **_expected_languages(config),
         "model": config.model.number,
+        "second_mode": config.second_mode,
+        "second_scope": config.second_scope,
+        **({"second_from": config.second_threshold} if config.second_threshold is not None else {}),
         **{f"{name}_from": round(float(value), THRESHOLD_DIGITS) for name, value in sorted(thresholds.items())},
         **{f"{kind}_terms": "\n".join(str(term) for term in terms if term.kind == kind) for kind in SafetyTermKind},
     }
+
+
+def _expected_languages(config: SafetySettings) -> dict[str, Any]:
+    """Return the values of the expected languages; none without a language, as of releases that are older."""
+    if not config.expected_languages:
+        return {}
+    return {"expected_languages": SEPARATOR.join(config.expected_languages), "when_expected": config.when_expected}
 
 
 def current() -> SafetySettings:

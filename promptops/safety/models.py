@@ -10,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 from promptops.runs.enums import SafetyMode
-from promptops.safety.enums import SafetyTermKind, TrainingState, WhenUnavailable
+from promptops.safety.enums import SafetyTermKind, SecondStageMode, SecondStageScope, TrainingState, WhenUnavailable
 
 
 class SafetyModelVersion(models.Model):
@@ -54,10 +54,32 @@ class SafetySettings(models.Model):
         default=WhenUnavailable.BLOCK,
         help_text="What becomes of a text in a language that the model does not know, where the filter is enforced.",
     )
+    expected_languages = models.JSONField(
+        default=list, blank=True, help_text="Languages that are expected here, by the names of the language gate."
+    )
+    when_expected = models.CharField(
+        max_length=10,
+        choices=WhenUnavailable,
+        default=WhenUnavailable.BLOCK,
+        help_text="What becomes of a text in an expected language that the model does not know, in place of the above.",
+    )
     thresholds = models.JSONField(
         default=dict, blank=True, help_text="By category; the model's own where there is none."
     )
     model = models.ForeignKey(SafetyModelVersion, models.PROTECT, related_name="+")
+    second_mode = models.CharField(
+        max_length=10,
+        choices=SecondStageMode,
+        default=SecondStageMode.OFF,
+        help_text="What the verdicts of the second stage do.",
+    )
+    second_scope = models.CharField(
+        max_length=10,
+        choices=SecondStageScope,
+        default=SecondStageScope.DOUBTFUL,
+        help_text="The texts that the second stage judges.",
+    )
+    second_threshold = models.FloatField(null=True, blank=True, help_text="Empty: the second stage's own.")
     changed_revision = models.PositiveIntegerField(
         default=0, help_text="The revision of the last change, which an edit must know to succeed."
     )
@@ -107,6 +129,37 @@ class SafetyExample(models.Model):
 
     def __str__(self) -> str:
         return f"safety example {self.pk}"
+
+
+class SafetySecondLook(models.Model):
+    """Two people's readings of a text: the first review of its verdict, and that of another person who did not see it.
+
+    If they disagree, `settled_harmful` is the reading that counts, and None until somebody settles it. A category is ""
+    for a harmless text.
+    """
+
+    verdict = models.OneToOneField("SafetyCheck", models.CASCADE, related_name="second_look")
+    first_harmful = models.BooleanField()
+    first_category = models.CharField(max_length=20, blank=True)
+    first_by = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
+    second_harmful = models.BooleanField()
+    second_category = models.CharField(max_length=20, blank=True)
+    second_by = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
+    at = models.DateTimeField(default=timezone.now)
+    settled_harmful = models.BooleanField(null=True, blank=True)
+    settled_by = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"second look at {self.verdict_id}"
+
+    @property
+    def agree(self) -> bool:
+        """True if both people read the text as harmful, or both as harmless."""
+        return self.first_harmful == self.second_harmful
 
 
 LOST_AFTER = timedelta(seconds=15)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from promptops.runs.enums import SafetyMode
-from promptops.safety.enums import SafetyTermKind, WhenUnavailable
+from promptops.safety.enums import SafetyTermKind, SecondStageMode, WhenUnavailable
 
 MODES = [SafetyMode.OFF, SafetyMode.SHADOW, SafetyMode.ENFORCE]
 """From the mode that blocks nothing to the one that blocks most."""
@@ -25,7 +25,11 @@ def _blocks_no_less(name: str, before: Any, after: Any) -> bool:
         return True
     if name == "mode":
         return before in MODES and after in MODES and MODES.index(after) > MODES.index(before)
-    if name in ("when_down", "when_language"):
+    if name == "second_mode" and SecondStageMode.ENFORCE not in (before, after):
+        return True
+    if name in ("second_mode", "second_scope", "second_from"):
+        return False  # the second stage also clears texts in other languages, which would be blocked without it
+    if name in ("when_down", "when_language", "when_expected"):
         return bool(after == WhenUnavailable.BLOCK)
     if name.endswith("_from"):  # a category without a threshold never blocks
         return after is not None and (before is None or after < before)

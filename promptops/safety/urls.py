@@ -5,12 +5,14 @@ from django.urls import path
 from promptops.safety.views import filter as safety_filter
 from promptops.safety.views import models as safety_models
 from promptops.safety.views import queue as safety_queue
+from promptops.safety.views import second_stage as safety_second_stage
 from promptops.safety.views import terms as safety_terms
 from promptops.safety.views import tuning as safety_tuning
 
 urlpatterns = [
     path("safety/", safety_filter.index, name="safety"),
     path("safety/history/<number:revision>/live/", safety_filter.roll_back, name="safety_roll_back"),
+    path("safety/second-stage/", safety_second_stage.change, name="safety_second_stage"),
     path("safety/try/", safety_tuning.try_text, name="safety_try"),
     path("safety/thresholds/", safety_tuning.thresholds, name="safety_thresholds"),
     path("safety/terms/", safety_terms.index, name="safety_terms"),

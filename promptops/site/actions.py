@@ -23,7 +23,7 @@ registry.noun("settings", "Settings")
 registry.noun("secret_key", "Secret key")
 registry.value_labels(
     {
-        "timeout_ms": "Time limit (ms)",
+        "timeout_ms": "Time limit",
         "run_retention_days": "Keep the text of runs (days)",
         "run_deletion_days": "Delete runs after (days)",
     }

@@ -53,7 +53,7 @@ NAV = [
         "prompts",
         "file-text",
         "g p",
-        also=("variables", "operations", "prompt_files", "release_requests"),
+        also=("variables", "operations", "prompt_files", "texts_import", "release_requests"),
         count="prompts/_requests_count.html",
     ),
     NavItem("Providers", "providers", "plug", "g v"),

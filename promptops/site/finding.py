@@ -1,4 +1,4 @@
-"""What the command bar finds by name or number: templates, versions, runs, providers, people and so on.
+"""Find things for the command bar by name or number: templates, versions, runs, providers, people and so on.
 
 Each kind takes one statement, however many rows there are. Pages and settings belong to `views.commands`.
 """

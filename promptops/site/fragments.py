@@ -4,7 +4,7 @@ from typing import Any
 
 from promptops.platform import events
 from promptops.prompts.queries.handover import waiting
-from promptops.runs.queries.figures import STEP_MINUTES, figures, tokens
+from promptops.runs.queries.figures import STEP_MINUTES, figures
 from promptops.site.queries.first_steps import first_steps
 from promptops.site.queries.overview import overview
 from promptops.web.fragments import FRAGMENTS, Fragment
@@ -31,4 +31,4 @@ def _figures(hours: int) -> Fragment:
 def figures_with_totals(hours: int) -> dict[str, Any]:
     """Return the context of the figures."""
     shown = figures(hours)
-    return {"figures": shown, "tokens": tokens(shown)}
+    return {"figures": shown, "tokens": shown.tokens}

@@ -1,4 +1,4 @@
-"""How much two texts share, so that nobody imports a prompt twice. Pure."""
+"""Measure how much two texts share, so that nobody imports a prompt twice. Pure."""
 
 import re
 

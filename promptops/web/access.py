@@ -16,6 +16,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRedirect
@@ -43,6 +44,7 @@ class MarkedView(Protocol):
     permission: Permission | None
     file_limit: int  # in bytes
     hashes_password: bool
+    is_part: bool
 
     def __call__(self, *args: Any, **kwargs: Any) -> HttpResponseBase: ...
 
@@ -66,6 +68,26 @@ def requires(permission: Permission) -> Callable[[View], MarkedView]:
 
         marked = cast("MarkedView", never_cache(guarded))
         marked.permission = permission
+        return marked
+
+    return decorate
+
+
+def part_of(page: str, *names: str) -> Callable[[View], MarkedView]:
+    """Let the view return its part of a page to htmx only; who opens its address comes to the page.
+
+    `names` are those arguments of the view that the address of the page has, too.
+    """
+
+    def decorate(view: View) -> MarkedView:
+        @wraps(view)
+        def answer(request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if request.method in ("GET", "HEAD") and not request.htmx:
+                return redirect(page, **{name: kwargs[name] for name in names})
+            return view(request, *args, **kwargs)
+
+        marked = cast("MarkedView", answer)
+        marked.is_part = True
         return marked
 
     return decorate

@@ -51,10 +51,11 @@ FRAGMENTS = {
 
 @dataclass(frozen=True)
 class Rendered:
-    """A part of a page as HTML, with the counters of the database just before the part was read."""
+    """A part of a page as HTML, with the counters of the database, and their epoch, just before the part was read."""
 
     numbers: Numbers
     html: str
+    epoch: str
 
     @cached_property
     def message(self) -> str:
@@ -74,7 +75,7 @@ def render(name: str, role: str, zone: ZoneInfo | None) -> Rendered:
             **fragment.context(),
         }
         html = render_to_string(fragment.template, context)
-    return Rendered(tuple(heads[event] or 0 for event in HEADS), html)
+    return Rendered(tuple(heads[event] or 0 for event in HEADS), html, heads.epoch)
 
 
 def is_newer(numbers: Numbers, shown: Numbers, fragment: Fragment) -> bool:

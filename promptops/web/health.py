@@ -24,7 +24,7 @@ from promptops.platform.draining import gate
 PROBE_EVERY = 1.0
 """Seconds between two probes, however often somebody asks."""
 PROBE_SECONDS = 1.5
-"""How long an answer waits for the probes, which may take longer themselves."""
+"""Seconds for which an answer waits for the probes, which may take longer themselves."""
 FOLLOWER_SECONDS = 5.0
 """Without a successful poll for this long, the process may run an old configuration. It polls twice a second."""
 REDIS_SECONDS = 0.5

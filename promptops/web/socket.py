@@ -268,7 +268,8 @@ class PageConsumer(AsyncWebsocketConsumer):
         zone = zone_of(self.scope["cookies"])
         for name, shown in list(self.shown.items()):
             part = await fragments.current(name, role, zone)
-            if is_newer(part.numbers, shown, FRAGMENTS[name]):
+            # After a restore, a part from before it has higher numbers than the page and is not newer.
+            if part.epoch == self.epoch and is_newer(part.numbers, shown, FRAGMENTS[name]):
                 await self.send(part.message)
                 self.shown[name] = part.numbers
 

@@ -2,6 +2,7 @@
 // pinned ones again. Only numbers of runs are stored, no text. Starting runs is in runs.js.
 
 import { $, $$, on } from "./dom.js";
+import { miss } from "./hints.js";
 import { readJson, remove, writeJson } from "./storage.js";
 
 const pinsName = () => `pins:${document.body.dataset.user}:${location.pathname}`;
@@ -140,10 +141,54 @@ function restore() {
   history.replaceState(history.state, "", address);
 }
 
+const bases = () => $$("#try-result [data-base]");
+
+/** Return those of the runs that are erased, as a map from their number to their card. */
+async function erasedOf(numbers) {
+  const query = numbers.map((number) => `run=${Number(number)}`).join("&");
+  const answer = await fetch(`${$("[data-answers]").dataset.answers}?${query}`, { headers: { "HX-Request": "true" } });
+  if (!answer.ok) throw new Error(answer.statusText);
+  const parsed = document.createElement("template");
+  parsed.innerHTML = await answer.text();
+  const found = $$(".answer", parsed.content).filter((card) => $("[data-erased]", card));
+  return new Map(found.map((card) => [numberOf(card), card]));
+}
+
+/** Remove the words of the run with which an answer was compared. */
+function forgetBase(view) {
+  const card = view.closest(".answer");
+  show(card, "answer");
+  view.remove();
+  $('[data-view="changes"]', card)?.remove();
+}
+
+/** Remove the texts of erased runs from the page: their own cards', and what other cards show of them. */
+async function forgetErased({ detail }) {
+  const shown = [...cards().map(numberOf), ...bases().map((view) => view.dataset.base)];
+  const numbers = [...new Set(shown)].filter((number) => Number(number));
+  const asked = detail?.number ? numbers.filter((number) => Number(number) === detail.number) : numbers;
+  if (!asked.length) return;
+  try {
+    const erased = await erasedOf(asked);
+    inPlace(() => {
+      for (const view of bases()) if (erased.has(view.dataset.base)) forgetBase(view);
+      for (const card of cards().filter((each) => erased.has(numberOf(each)))) {
+        const instead = erased.get(numberOf(card));
+        instead.id = card.id;
+        card.replaceWith(instead);
+      }
+      tidy();
+    });
+  } catch {
+    miss("live:erased"); // all cards are asked for when it is repeated
+  }
+}
+
 export function startAnswers() {
   if (!window.htmx) return;
   let place = null;
   on("click", press);
+  document.body.addEventListener("live:erased", forgetErased);
   on("htmx:oobBeforeSwap", () => (place = held()));
   on("htmx:oobAfterSwap", () => {
     tidy();

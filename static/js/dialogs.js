@@ -54,6 +54,16 @@ function keepFocusOnConfirming({ target }) {
   if (confirming && confirming.contains(document.activeElement)) $(".looks-again", confirming).focus();
 }
 
+/** Press what the review panel offers. The form of a note is on the page, and Enter would press its first button. */
+function confirmByEnter(event) {
+  const { target, key, isComposing, repeat } = event;
+  if (key !== "Enter" || isComposing || !target.matches("#review-note")) return;
+  const offered = $$(".confirming > button", target.closest("dialog") ?? document);
+  const button = offered.find((each) => each.checkVisibility({ visibilityProperty: true }));
+  event.preventDefault();
+  if (!repeat) button?.click();
+}
+
 /** Close a dialog by a click on its backdrop; the browser reports such a click on the dialog itself. */
 function closeFromBackdrop({ target, clientX, clientY }) {
   const { left, right, top, bottom } = target.getBoundingClientRect();
@@ -68,6 +78,7 @@ export function startDialogs() {
   $$("dialog").forEach((dialog) => growing.observe(dialog));
   on("close", giveFocusBack, true);
   on("close", emptyPanel, true);
+  on("keydown", confirmByEnter);
   on("click", (event) => {
     const opener = event.target.closest("[data-open-dialog]");
     if (opener) openDialog($(opener.dataset.openDialog));

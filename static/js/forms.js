@@ -51,6 +51,17 @@ function borrowOptions() {
   }
 }
 
+/** Press what a part of a form names for Enter. A browser would press the first button of the whole form. */
+function pressForPart(event) {
+  const { target, key, isComposing, repeat } = event;
+  if (key !== "Enter" || isComposing || !target.matches("input")) return;
+  const part = target.closest("[data-enter]");
+  const button = part && $(part.dataset.enter);
+  if (!button) return;
+  event.preventDefault();
+  if (!repeat) button.click();
+}
+
 /** Empty a form after the server accepted it. */
 function empty({ target: form, detail }) {
   if (detail.successful && form.matches?.("form[data-empties]")) form.reset();
@@ -60,6 +71,7 @@ export function startForms() {
   borrowOptions();
   on("click", fill);
   on("click", reveal);
+  on("keydown", pressForPart);
   on("htmx:afterRequest", empty);
   // A slider and the number beside it show the same value.
   on("input", (event) => {

@@ -16,7 +16,8 @@ const SINGLE_KEYS = "single-keys"; // "off" in the browser's storage, for people
 const SAVE_MS = 10_000; // a key that waits for a draft to be saved is forgotten then
 
 const sequence = new Sequence();
-const isTyping = (target) => target.closest?.(TYPING);
+// Until the next frame, a browser leaves the focus in the field of a dialog that has just closed.
+const isTyping = (target) => target.closest?.(TYPING) && !target.closest("dialog:not([open])");
 const draft = () => $("form[data-autosave]");
 
 /** Press an element. A button that waits for a draft to be saved is pressed once that has been tried. */

@@ -7,7 +7,7 @@ import { keptNamesOf } from "./kept.js";
 import { FOCUS, SENT, clear, cookie, readJson, remove, writeJson } from "./storage.js";
 import { markSaved, unsavedForms } from "./unsaved.js";
 
-const TYPING_MS = 1000; // after this pause a person is not in the middle of a word
+const TYPING_MS = 2000; // after this pause a person is not in the middle of a word
 
 let typedAt = 0;
 let signedOut = false;

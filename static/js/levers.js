@@ -17,6 +17,7 @@ export function showLevers(root = document, now = Date.now()) {
 /** Say how high the strip is, so that what sticks to the bottom of the page comes above it. */
 function measure() {
   const height = document.getElementById("levers")?.offsetHeight ?? 0;
+  document.body.toggleAttribute("data-levers", height > 0);
   if (height) document.documentElement.style.setProperty("--levers", `${height}px`);
 }
 

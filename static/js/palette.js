@@ -194,7 +194,7 @@ function choose(event) {
 }
 
 function onKey(event) {
-  if (event.isComposing) return;
+  if (event.isComposing || !bar().open) return;
   const shown = shownOptions();
   const next = listIndex(event.key, shown.indexOf(selected()), shown.length);
   if (next !== null) {

@@ -21,6 +21,7 @@ export async function showInPlace(address) {
   $("#review").close();
   document.body.dispatchEvent(new CustomEvent("promptops:beforeShow", { bubbles: true })); // keeps scroll positions
   htmx.swap($("main"), $("main", page).innerHTML, { swapStyle: "innerHTML", settleDelay: 0, swapDelay: 0 });
+  document.body.dataset.layout = page.body.dataset.layout;
   renewChoices(page);
   $("#toasts").replaceChildren(...$("#toasts", page).childNodes); // as on a new page
   htmx.process($("#toasts"));

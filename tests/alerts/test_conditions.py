@@ -1,4 +1,4 @@
-"""What each condition finds in stored figures."""
+"""Conditions of alerts, checked against stored figures."""
 
 from datetime import timedelta
 from types import SimpleNamespace

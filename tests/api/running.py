@@ -1,4 +1,4 @@
-"""What tests of running operations share: providers on loopback, texts that are live, and the runs as recorded."""
+"""Shared parts of the tests that run operations: providers on loopback, live texts, and the runs as recorded."""
 
 import asyncio
 from collections.abc import AsyncIterator

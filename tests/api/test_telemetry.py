@@ -133,7 +133,7 @@ def observe(settings, monkeypatch):
 
     yield begin
     for sender in OBSERVERS[len(before) :]:
-        atexit.unregister(sender.flush)
+        atexit.unregister(sender.close)
     OBSERVERS[:] = before
 
 
@@ -179,7 +179,7 @@ async def test_a_drill_counts_nowhere(machine):
 async def test_a_run_is_a_trace_in_that_of_its_caller(machine, observe, collector):
     sender = observe(collector.url)
     answer = (await run(machine, BROKEN, FOX_WITH_USAGE, headers=CALLER | {"X-Request-Id": "job-1"})).json()
-    await asyncio.to_thread(sender.flush)
+    await asyncio.to_thread(sender.close)
     whole, failed, answered = collector.spans
     assert whole.trace_id.hex() == failed.trace_id.hex() == answered.trace_id.hex() == TRACE
     assert whole.parent_span_id.hex() == PARENT
@@ -212,7 +212,7 @@ async def test_a_run_is_a_trace_in_that_of_its_caller(machine, observe, collecto
 async def test_calls_are_metrics_of_the_convention(machine, observe, collector):
     sender = observe(collector.url)
     await run(machine, BROKEN, FOX_WITH_USAGE)
-    await asyncio.to_thread(sender.flush)
+    await asyncio.to_thread(sender.close)
     seconds = {
         attributes["gen_ai.request.model"]: attributes
         for name, attributes, total in collector.points
@@ -225,6 +225,7 @@ async def test_calls_are_metrics_of_the_convention(machine, observe, collector):
         if name == "gen_ai.client.token.usage" and attributes["gen_ai.response.model"] == "m2-0613"
     }
     assert tokens == {"input": 11, "output": 4}
+    assert not [each.name for each in threading.enumerate() if each.name.startswith("Otel")]
 
 
 async def test_texts_are_sent_on_demand_only_and_never_masked_ones(machine, observe, collector):
@@ -234,7 +235,7 @@ async def test_texts_are_sent_on_demand_only_and_never_masked_ones(machine, obse
     caller = await in_database(machine, "run", name="second")
     assert (await caller.arequest("POST", ENHANCE, json={"input": "a fox"})).status_code == 422
     await recorded(2)
-    await asyncio.to_thread(sender.flush)
+    await asyncio.to_thread(sender.close)
     shown, blocked = (plain(span.attributes) for span in collector.spans if span.name.startswith("invoke"))
     assert json.loads(shown["gen_ai.input.messages"]) == [
         {"role": "user", "parts": [{"type": "text", "content": "a fox"}]}
@@ -253,10 +254,10 @@ async def test_a_collector_that_does_not_answer_harms_no_run(machine, observe, s
     async with providers(FOX):
         for _ in range(3):
             assert (await caller.arequest("POST", ENHANCE, json={"input": "a fox"})).status_code == 200
-        flushing = asyncio.ensure_future(asyncio.to_thread(sender.flush, 0.5))
+        closing = asyncio.ensure_future(asyncio.to_thread(sender.close, 0.5))
         assert (await caller.arequest("POST", ENHANCE, json={"input": "a fox"})).status_code == 200
         await recorded(4)
-        await flushing  # gives up
+        await closing  # gives up
 
 
 def test_without_the_extra_the_server_works_and_says_what_is_missing(settings, monkeypatch, caplog):

@@ -8,17 +8,18 @@ import asyncio
 import logging
 import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import daphne.server  # before anything touches Twisted's reactor
 import pytest
 from channels.layers import get_channel_layer
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, WebSocket, expect, sync_playwright
 
+from benchmarks import chromium
 from promptops.asgi import application
 from promptops.engine import close_client
 from promptops.people.models import User
@@ -26,24 +27,16 @@ from promptops.platform import background, events
 from tests.browser.upstream import Upstream
 from tests.conftest import missing
 
-# The headless shell is the same engine without the windows and profiles of a desktop browser: a page in a new profile
-# opens in a sixth of the processor time.
-CHROMIUM_NAMES = ("chromium-headless-shell", "chrome-headless-shell", "chromium", "chromium-browser", "google-chrome")
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 # Pictures take a third of the browsers' time: `make test SCREENSHOTS=1` takes them all, `make test` those of the walk.
 PICTURES = os.environ.get("SCREENSHOTS") == "1"
 WIDTHS = {1440: 900, 390: 844}
 SCHEMES = ("light", "dark")
 WAIT_MS = 10_000
+PAUSE = 0.35
+"""Seconds in which a browser shows what has arrived."""
+
+Routes = dict[str | re.Pattern[str], Callable[[Route], object]]
 
 expect.set_options(timeout=WAIT_MS)
 
@@ -53,6 +46,8 @@ class Site:
 
     def __init__(self) -> None:
         self.takes_sockets = True
+        self.pauses_at: float | None = None
+        """The part of a page's bytes, 0 to 1, after which the rest comes `PAUSE` later, as over a slow network."""
         self._calls: dict[asyncio.Task[None], str] = {}
         self._server = daphne.server.Server(
             application=self._call,
@@ -76,9 +71,26 @@ class Site:
             if scope["type"] == "websocket" and not self.takes_sockets:
                 await send({"type": "websocket.close"})
             else:
-                await application(scope, receive, send)
+                await application(scope, receive, send if self.pauses_at is None else self._slowly(send))
         finally:
             del self._calls[task]
+
+    def _slowly(self, send):
+        is_page = False
+
+        async def slow(message) -> None:
+            nonlocal is_page
+            if message["type"] == "http.response.start":
+                is_page = dict(message["headers"]).get(b"Content-Type", b"").startswith(b"text/html")
+            elif is_page and message.get("body") and self.pauses_at is not None:
+                body = message["body"]
+                cut = int(len(body) * self.pauses_at)
+                await send({"type": "http.response.body", "body": body[:cut], "more_body": True})
+                await asyncio.sleep(PAUSE)
+                message = message | {"body": body[cut:]}
+            await send(message)
+
+        return slow
 
     def drop_sockets(self, *, refuse: bool = False) -> None:
         """Cut every socket, as a restart or a broken network would; with `refuse`, until `accept_sockets()`."""
@@ -95,6 +107,7 @@ class Site:
     def rest(self) -> None:
         """Wait until every call has ended, and end the background tasks: the database is about to be emptied."""
         self.takes_sockets = True
+        self.pauses_at = None
         self._in_loop(self._rest())
 
     def close(self) -> None:
@@ -115,6 +128,42 @@ class Site:
         asyncio.run_coroutine_threadsafe(coroutine, daphne.server.twisted_loop).result(WAIT_MS / 1000)
 
 
+class Gate:
+    """Handles the requests of a route: they go on to the server until a test sets `handler`.
+
+    A route must be there before the document: on a busy machine Chromium sends the first request after a later one
+    past it.
+    """
+
+    def __init__(self) -> None:
+        self.open()
+
+    def __call__(self, route: Route) -> None:
+        self.handler(route)
+
+    def open(self) -> None:
+        """Let all requests go on."""
+        self.handler: Callable[[Route], object] = Route.continue_
+
+    def fail(self) -> None:
+        """Answer as a server with an error does."""
+        self.handler = failing
+
+    def once(self, handler: Callable[[Route], object]) -> None:
+        """Give the next request to `handler`, and let the others go on."""
+
+        def handle(route: Route) -> None:
+            self.open()
+            handler(route)
+
+        self.handler = handle
+
+
+def failing(route: Route) -> None:
+    """Answer as a server with an error does."""
+    route.fulfill(status=500)
+
+
 class Pages:
     """Opens the pages of one test, each in a browser profile of its own, and collects their errors."""
 
@@ -128,8 +177,11 @@ class Pages:
         self.sockets: dict[Page, WebSocket] = {}
         self.heard: set[WebSocket] = set()
 
-    def open(self, path: str = "/", user: User | None = None, **options) -> Page:
-        """Return a page at `path`, signed in as `user` if given; `options` are those of a browser context."""
+    def open(self, path: str = "/", user: User | None = None, routes: Routes | None = None, **options) -> Page:
+        """Return a page at `path`, signed in as `user` if given; `options` are those of a browser context.
+
+        `routes` are handlers by address; see `Gate` for one that is to do nothing at first.
+        """
         options = {"viewport": {"width": 1440, "height": WIDTHS[1440]}, "reduced_motion": "reduce"} | options
         context = self.browser.new_context(base_url=self.url, timezone_id="Europe/Zurich", **options)
         context.set_default_timeout(WAIT_MS)
@@ -138,6 +190,8 @@ class Pages:
             sign_in(context, self.url, user)
         context.on("page", self._watch)
         page = context.new_page()
+        for address, handler in (routes or {}).items():
+            page.route(address, handler)
         page.goto(path)
         return page
 
@@ -212,6 +266,9 @@ def _shoot(page: Page, name: str, full_page: bool) -> None:
 
 @pytest.fixture(scope="session")
 def _server() -> Iterator[Site]:
+    # The server would import it with its first contract. Beside a package that only tests need, rfc3987-syntax, that
+    # takes seconds of processor time, which the first page with a contract would wait for.
+    import_module("jsonschema")
     found = Site()
     yield found
     found.close()
@@ -227,13 +284,13 @@ def site(_server: Site, transactional_db: None) -> Iterator[Site]:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Yield Chromium, one for this package: while Playwright runs, no other event loop can run in this thread."""
-    path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    path = chromium.path()
     if path is None:
-        missing("Chromium is not installed: apt install chromium")
+        missing(chromium.MISSING)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
-        yield chromium
-        chromium.close()
+        launched = playwright.chromium.launch(executable_path=path, args=chromium.FLAGS)
+        yield launched
+        launched.close()
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def _comparison(by: Actor, enhance: Template) -> None:
     ]
     inputs = [LONG_WORD, MIXED, LONG_PROMPT[:3000], *(f"a fox, take {number}" for number in range(30))]
     given = {"by": by, "snapshot": live.load(), "inputs_from": "Starter set", "note": f"{MIXED} {LONG_WORD}"[:300]}
-    comparison = comparisons.start(f"Edition 3, 4 or 40? {MIXED}"[:100], PromptOperation.ENHANCE, inputs, arms, **given)
+    comparison = comparisons.start(f"{MIXED} Edition 3, 4 or 40?"[:100], PromptOperation.ENHANCE, inputs, arms, **given)
     comparisons.cancel(comparison, by=by)
     for place, trial in enumerate(comparison.trials.order_by("pk")[:12]):
         failed = place == 4

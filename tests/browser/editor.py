@@ -3,6 +3,8 @@
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Locator, Page, Route
 
+from tests.browser.conftest import Gate
+
 # Console messages when a test breaks something on purpose.
 LOST = r"WebSocket|ERR_INTERNET_DISCONNECTED|ERR_CONNECTION|\[object Event\]|htmx:sendError|htmx:afterRequest"
 BROKEN = r"status of 500|Status Error Code 500"
@@ -29,14 +31,14 @@ def put_back(page: Page, text: str) -> None:
     panel.get_by_role("article").filter(has_text=text).get_by_role("button", name="Restore").click()
 
 
-def expire(page: Page, address: str) -> None:
-    """End all sessions as the page sends its next request to `address`: it cannot hear of it from any other."""
+def expire(gate: Gate) -> None:
+    """End all sessions as the page sends its next request through the gate: it cannot hear of it from any other."""
 
     def end(route: Route) -> None:
         Session.objects.all().delete()
         route.continue_()
 
-    page.route(address, end, times=1)
+    gate.once(end)
 
 
 def answers(page: Page) -> Locator:

@@ -1,13 +1,17 @@
-"""What a page looks like: axe finds nothing wrong with it and nothing runs off the side, in both themes and widths."""
+"""Check the look of a page in both themes and widths: axe finds nothing wrong, and nothing runs off the side."""
+
+from itertools import product
 
 from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Page
 
-from tests.browser.conftest import PICTURES, WIDTHS, snap
+from tests.browser.conftest import PICTURES, SCHEMES, WIDTHS, snap
 
 Looks = tuple[tuple[int, str], ...]
 LOOKS: Looks = ((1440, "light"), (390, "dark"))
 OTHER_LOOKS: Looks = ((1440, "dark"), (390, "light"))
+HEIGHTS = WIDTHS | {2560: 1300}
+ALL_LOOKS: Looks = tuple(product(HEIGHTS, SCHEMES))
 
 # A page that was resized has settled two frames later. The page behind an open dialog was looked at without it. Of long
 # lists the first twelve and the last four rows are looked at: each row costs milliseconds, the others are like them.
@@ -46,23 +50,50 @@ RUN_AXE = """async () => {
   return result.violations;
 }"""
 
+# A fixed bar, such as that of the workbench on a phone, makes no page wider. The top bar is one row on every screen.
 TOO_WIDE = """() => {
   const root = document.scrollingElement;
+  const cut = [...document.querySelectorAll(".head > .actions .btn, .top .btn")].filter(
+    (button) => button.checkVisibility() && button.getBoundingClientRect().right > root.clientWidth + 1,
+  );
+  if (cut.length) return `cut off: ${cut.slice(0, 3).map((button) => button.outerHTML.slice(0, 120))}`;
+  const top = document.querySelector(".top")?.clientHeight;
+  if (top > 60) return `the top bar has two rows: ${top} px`;
   if (root.scrollWidth <= root.clientWidth) return null;
   const sticksOut = (element) => element.getBoundingClientRect().right > root.clientWidth + 1;
   const culprits = [...document.querySelectorAll("main *, header *")].filter(sticksOut);
   return `${root.scrollWidth} px: ${culprits.slice(0, 3).map((culprit) => culprit.outerHTML.slice(0, 120))}`;
 }"""
 
+# The bar at the top takes one row, on a phone too.
+TOP_WRAPS = """() => {
+  const top = document.querySelector("header.top");
+  return top && top.offsetHeight > 60 ? `${top.offsetHeight} px` : null;
+}"""
+# In a page that is read from the left, a name of the other direction begins at the left, too.
+NAMES_AT_THE_RIGHT = """() => [...document.querySelectorAll(":is(h1, h2, h3)[dir=auto]")].filter((heading) => {
+  const { direction, textAlign } = getComputedStyle(heading);
+  return direction === "rtl" && textAlign === "start";
+}).map((heading) => heading.outerHTML.slice(0, 120))"""
+
+# Lines of a text have a direction each: an English line after an Arabic one is read from the left.
+LINES_OF_ONE_DIRECTION = """() => [...document.querySelectorAll("[dir=auto]")].filter((element) => {
+  const { display, unicodeBidi, whiteSpace } = getComputedStyle(element);
+  const hasLines = [...element.childNodes].some((node) => node.nodeType === 3 && /\\S\\s*\\n\\s*\\S/.test(node.data));
+  return hasLines && display !== "inline" && whiteSpace.startsWith("pre") && unicodeBidi !== "plaintext";
+}).map((element) => element.outerHTML.slice(0, 120))"""
+
 
 def faults(page: Page, name: str, looks: Looks = LOOKS) -> list[str]:
-    """What axe and a ruler find on the page in each look; keeps a picture of each."""
+    """Return what axe and a ruler find on the page in each look; with pictures, in all looks."""
+    if PICTURES:
+        looks = ALL_LOOKS
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_FILE_PATH.read_text())
         page.add_init_script(path=AXE_FILE_PATH)  # the addresses that follow have it, without its 600 KB being sent
     found = []
     for width, scheme in looks:
-        page.set_viewport_size({"width": width, "height": WIDTHS[width]})
+        page.set_viewport_size({"width": width, "height": HEIGHTS[width]})
         page.emulate_media(color_scheme=scheme)
         where = f"{name}-{width}-{scheme}"
         if PICTURES:
@@ -72,6 +103,12 @@ def faults(page: Page, name: str, looks: Looks = LOOKS) -> list[str]:
             found.append(f"{where}: {violation['id']} ({violation['impact']}), {len(violation['nodes'])}: {nodes}")
         if too_wide := page.evaluate(TOO_WIDE):
             found.append(f"{where} is wider than the window: {too_wide}")
+        if wraps := page.evaluate(TOP_WRAPS):
+            found.append(f"{where}: the bar at the top wraps, {wraps}")
+        if names := page.evaluate(NAMES_AT_THE_RIGHT):
+            found.append(f"{where}: at the right instead of the left: {names}")
+        if lines := page.evaluate(LINES_OF_ONE_DIRECTION):
+            found.append(f"{where}: all lines have the direction of the first: {lines}")
     return found
 
 

@@ -1,9 +1,7 @@
 """Alerts from the first webhook to a receiver on loopback: added, tested, told of a release, seen in the log."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from playwright.sync_api import expect
@@ -11,37 +9,15 @@ from playwright.sync_api import expect
 from promptops.alerts import signing
 from promptops.alerts.models import Destination
 from tests.alerts.helpers import save_email
+from tests.alerts.receiver import Receiver, receiving
 from tests.browser.conftest import Pages
 from tests.browser.looks import faults
 
 
-class Receiver(ThreadingHTTPServer):
-    """A receiver that keeps what it gets, and answers with `status`."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.status = 200
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(handler) -> None:
-                body = handler.rfile.read(int(handler.headers["Content-Length"]))
-                self.got.append(({name.lower(): value for name, value in handler.headers.items()}, body))
-                handler.send_response(self.status)
-                handler.end_headers()
-
-            def log_message(handler, *args: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with receiving() as server:
+        yield server
 
 
 def test_a_webhook_is_added_tested_and_told_of_a_release(
@@ -57,7 +33,7 @@ def test_a_webhook_is_added_tested_and_told_of_a_release(
     page.get_by_role("button", name="Add the webhook").click()
     expect(page.get_by_text("Give an address such as")).to_be_visible()
     assert faults(page, "alerts-form") == []
-    page.get_by_label("Address").fill(f"http://127.0.0.1:{receiver.server_port}/hook")
+    page.get_by_label("Address").fill(receiver.url)
     page.get_by_role("button", name="Add the webhook").click()
     expect(page.get_by_role("textbox", name="Secret")).to_be_visible()
     secret = page.get_by_role("textbox", name="Secret").input_value()
@@ -78,6 +54,7 @@ def test_a_webhook_is_added_tested_and_told_of_a_release(
     page.goto("/settings/alerts/")
     row = page.locator("[data-delivery]", has_text="published enhance v1")
     expect(row).to_contain_text("Delivered", timeout=30_000)
+    assert row.get_by_text("On call").evaluate("name => name.getClientRects().length") == 1  # on one line
     headers, body = next(each for each in receiver.got if b"release.made" in each[1])
     assert json.loads(body)["data"]["note"] == "Warmer"
     expected = signing.signature(secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body)

@@ -6,6 +6,7 @@ from playwright.sync_api import Page, expect
 from promptops.ledger.audit import SYSTEM
 from promptops.prompts.models import Template
 from promptops.providers.actions.chain import ProviderFields, create_provider
+from promptops.runs.actions import erasing
 from promptops.runs.models import Run
 from tests.browser.conftest import Pages, snap
 from tests.browser.editor import answer_text, answers, body
@@ -86,6 +87,36 @@ def test_answers_are_compared_pinned_dropped_and_kept(
     page.reload()
     expect(page.locator("#try-result")).to_be_visible()
     expect(answers(page)).to_have_count(0)
+
+
+def test_the_text_of_an_erased_run_leaves_open_pages(
+    enhance, releaser, upstream: Upstream, page_for, pages: Pages, site
+) -> None:
+    page = pages.connected(page_for(releaser, "/prompts/enhance/"))
+    page.get_by_label("Viewer's prompt").fill("a fox")
+    run(page)
+    recorded(page, 1)
+    upstream.texts = [WOLF]
+    run(page)
+    recorded(page, 2)
+    newest, first = answers(page).nth(0), answers(page).nth(1)
+    newest.get_by_role("button", name="Changes").click()
+    expect(newest.locator(".diff del")).to_contain_text("red fox")
+    first.get_by_role("button", name="Pin").click()
+    erased = Run.objects.earliest("pk")
+    erasing.erase(erased, by=SYSTEM)
+    site.tell("erased", erased.pk)
+    gone = page.locator("#try-pinned .answer")
+    expect(gone).to_contain_text("This run was erased.")
+    assert "fox" not in gone.text_content()
+    assert "red fox" not in page.locator("#try-result").text_content()
+    expect(answer_text(page)).to_have_text(WOLF)
+    expect(gone.get_by_role("button", name="Pin")).to_have_attribute("aria-pressed", "true")
+    assert not (found := faults(page, "erased-answer")), told(found)
+    erasing.erase(Run.objects.latest("pk"), by=SYSTEM)
+    site.tell("erased", 0)  # several
+    expect(page.locator("#try-list .answer")).to_contain_text("This run was erased.")
+    assert WOLF not in page.locator("#try-result").text_content()
 
 
 def test_a_new_answer_does_not_move_the_one_that_is_read(enhance, releaser, upstream, page_for, pages: Pages) -> None:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from promptops.ledger import audit
 from promptops.ledger import chain as audit_chain
@@ -12,7 +12,7 @@ from promptops.prompts.models import Draft, Template
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
-from tests.browser.conftest import Pages, snap
+from tests.browser.conftest import Gate, Pages, snap
 from tests.browser.editor import BROKEN, LOST, answer_text, body, saved
 from tests.browser.upstream import Upstream
 
@@ -71,13 +71,14 @@ def test_a_page_that_lost_its_connection_says_so_and_catches_up(
 
 def test_a_refresh_that_failed_is_made_up_for(enhance, publish, editor, page_for, pages: Pages) -> None:
     pages.expect_errors(BROKEN)
-    page = pages.connected(page_for(editor, "/prompts/"))
+    prompts = Gate()
+    page = pages.connected(page_for(editor, "/prompts/", routes={"**/prompts/": prompts}))
     page.clock.install()
-    page.route("**/prompts/", lambda route: route.fulfill(status=500))
+    prompts.fail()
     with page.expect_response("**/prompts/"):
         publish("enhance", "The second text.", note="Shorter")
     expect(page.locator("#live-badge")).to_contain_text("r2")
-    page.unroute("**/prompts/")
+    prompts.open()
     expect(page.locator("#templates")).not_to_contain_text("Shorter")
     page.clock.fast_forward(6000)
     expect(page.locator("#templates")).to_contain_text("Shorter")
@@ -123,9 +124,10 @@ def test_ctrl_s_saves_at_once(enhance, editor, page_for, pages: Pages) -> None:
 
 
 def test_what_is_typed_before_the_scripts_have_come_is_saved(enhance, editor, page_for) -> None:
-    page = page_for(editor)
-    held = []
-    page.route("**/js/main.js", lambda route: held.append(route))
+    held: list[Route] = []
+    scripts = Gate()
+    page = page_for(editor, routes={"**/js/main.js": scripts})
+    scripts.handler = held.append
     page.goto("/prompts/enhance/", wait_until="commit")
     body(page).fill("Typed early.")
     held[0].continue_()
@@ -135,9 +137,10 @@ def test_what_is_typed_before_the_scripts_have_come_is_saved(enhance, editor, pa
 
 def test_saves_wait_for_each_other(enhance, editor, page_for) -> None:
     """Two at once could reach the database in the wrong order, and one cut off would be an error of the page."""
-    page = page_for(editor, "/prompts/enhance/")
-    held = []
-    page.route("**/draft/", lambda route: route.continue_() if held else held.append(route))
+    held: list[Route] = []
+    drafts = Gate()
+    drafts.once(held.append)
+    page = page_for(editor, "/prompts/enhance/", routes={"**/draft/": drafts})
     with page.expect_request("**/draft/"):
         body(page).fill("First.")
     body(page).fill("Second.")

@@ -3,11 +3,11 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from promptops.prompts.models import Template
 from promptops.site.finding import MOST
-from tests.browser.conftest import Pages, snap
+from tests.browser.conftest import Gate, Pages, failing, snap
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -84,9 +84,10 @@ def test_pages_ask_for_the_list_only_when_somebody_is_about_to_open_it(viewer, p
 
 
 def test_a_slow_list_is_waited_for(viewer, page_for) -> None:
-    page = page_for(viewer, "/settings/")
-    held = []
-    page.route("**/commands/", lambda route: held.append(route))
+    held: list[Route] = []
+    lists = Gate()
+    lists.handler = held.append
+    page = page_for(viewer, "/settings/", routes={"**/commands/": lists})
     page.keyboard.press("Control+k")
     expect(sentence(page, "loading")).to_be_visible()
     page.keyboard.type("audit")
@@ -98,16 +99,17 @@ def test_a_slow_list_is_waited_for(viewer, page_for) -> None:
 
 def test_a_list_that_fails_says_so_and_is_asked_for_again(viewer, page_for, pages: Pages) -> None:
     pages.expect_errors("500", "ERR_FAILED")
-    page = page_for(viewer, "/settings/")
-    page.route("**/commands/*", lambda route: route.fulfill(status=500))
-    page.route("**/commands/", lambda route: route.abort())
+    lists, searches = Gate(), Gate()
+    lists.handler = Route.abort
+    searches.fail()
+    page = page_for(viewer, "/settings/", routes={"**/commands/*": searches, "**/commands/": lists})
     page.keyboard.press("Control+k")
     expect(sentence(page, "failed")).to_be_visible()
     page.keyboard.type("a")
     expect(sentence(page, "failed")).to_be_visible()
     snap(page, "command-bar-failed", full_page=False)
-    page.unroute("**/commands/*")
-    page.unroute("**/commands/")
+    lists.open()
+    searches.open()
     page.keyboard.type("udit")
     expect(selected(page)).to_contain_text("Audit")
     page.keyboard.press("Enter")
@@ -116,8 +118,7 @@ def test_a_list_that_fails_says_so_and_is_asked_for_again(viewer, page_for, page
 
 def test_without_a_list_enter_searches_the_prompts(viewer, page_for, pages: Pages) -> None:
     pages.expect_errors("500")
-    page = page_for(viewer, "/settings/")
-    page.route(re.compile(r"/commands/"), lambda route: route.fulfill(status=500))
+    page = page_for(viewer, "/settings/", routes={ASKED: failing})
     page.keyboard.press("Control+k")
     expect(sentence(page, "failed")).to_be_visible()
     page.keyboard.type("slow fox")
@@ -133,3 +134,18 @@ def test_a_person_who_was_signed_out_gets_a_way_back(viewer, page_for) -> None:
     page.keyboard.press("Control+k")
     link = sentence(page, "signed-out").get_by_role("link")
     expect(link).to_have_attribute("href", "/sign-in/?next=/runs/%3Fstatus%3Dfailed")
+
+
+def test_a_key_in_the_frame_in_which_the_bar_closes_counts(viewer, page_for) -> None:
+    """Until the next frame the browser leaves the focus in the field, though nobody sees it any more."""
+    page = page_for(viewer, "/settings/")
+    page.keyboard.press("Control+k")
+    expect(options(page).first).to_be_visible()
+    taken = page.evaluate("""() => {
+      document.querySelector("#commands").close();
+      const key = new KeyboardEvent("keydown", { key: "?", bubbles: true, cancelable: true });
+      const target = document.activeElement.id || document.activeElement.nodeName;
+      return [target, !document.activeElement.dispatchEvent(key)];
+    }""")
+    assert taken == ["INPUT", True]
+    expect(page.locator("#shortcuts")).to_be_visible()

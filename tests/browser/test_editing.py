@@ -1,18 +1,23 @@
 """The editor of the prompt page: line numbers, search, views, jumps to problems, the full screen, and the phone."""
 
+import re
+
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from promptops.ledger.audit import SYSTEM
 from promptops.prompts.actions import variables
 from promptops.prompts.models import Template
-from tests.browser.conftest import Pages
+from tests.browser.conftest import Pages, Site
 from tests.browser.editor import body, saved
 from tests.browser.looks import LOOKS, OTHER_LOOKS, faults, told
 
 PHONE = {"width": 390, "height": 844}
 SENTENCE = "Keep the subject first, and add light, lens, camera movement and sound in that order, {{ style }}. "
 TEXT = "\n".join(SENTENCE * (1 + number % 3) if number % 4 else f"狐狸 {number}" for number in range(120))
+
+RUN = re.compile(r"^Run( Ctrl Enter)?$")
+"""The name of the button; a phone shows no keys."""
 
 
 @pytest.fixture
@@ -128,6 +133,18 @@ def test_the_same_place_is_shown_as_the_model_gets_it(page: Page) -> None:
     expect(filled).to_have_text("Typed a moment ago, muted colors, 35 mm film and a hand-held camera.")
 
 
+def test_the_list_of_problems_stays_open_while_the_draft_is_saved(page: Page) -> None:
+    body(page).fill("A {{ stile }}.")
+    page.get_by_text("1 problem", exact=True).click()
+    expect(page.get_by_role("button", name="{{ stile }} is not declared")).to_be_visible()
+    body(page).evaluate("""field => {
+      field.value += " And {{ another }}.";
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    }""")  # as what was typed a moment before
+    expect(page.get_by_text("2 problems", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="{{ another }} is not declared")).to_be_visible()
+
+
 def test_a_problem_is_a_press_away(page: Page) -> None:
     body(page).press("Control+End")
     page.keyboard.type("\n\n  {{ stile }} and {{ style }} and {{ also")
@@ -150,13 +167,13 @@ def test_the_full_screen_and_publishing_keep_the_place(page: Page) -> None:
     page.keyboard.type("More. ")
     expect(saved(page)).to_have_text("Saved")
     choose(page, "Full screen")
-    expect(page.get_by_role("button", name="Run Ctrl Enter")).to_be_hidden()
+    expect(page.get_by_role("button", name=RUN)).to_be_hidden()
     assert body(page).bounding_box()["width"] > 1300
     body(page).press("Control+f")
     page.keyboard.press("Escape")  # closes the find bar only
-    expect(page.get_by_role("button", name="Run Ctrl Enter")).to_be_hidden()
+    expect(page.get_by_role("button", name=RUN)).to_be_hidden()
     page.keyboard.press("Escape")
-    expect(page.get_by_role("button", name="Run Ctrl Enter")).to_be_visible()
+    expect(page.get_by_role("button", name=RUN)).to_be_visible()
     expect(body(page)).to_be_focused()
     body(page).evaluate("field => { field.scrollTop = 500 }")
     place = body(page).bounding_box()
@@ -178,8 +195,10 @@ SHIFTS = """() => new Promise((report) => {
 
 
 @pytest.mark.parametrize("size", [{"width": 1440, "height": 900}, PHONE])
-def test_nothing_moves_while_the_page_loads(size, enhance, releaser, page_for, pages: Pages) -> None:
+def test_nothing_moves_while_the_page_loads(size, enhance, releaser, page_for, pages: Pages, site: Site) -> None:
     page = pages.connected(page_for(releaser, "/prompts/enhance/", viewport=size))
+    site.pauses_at = 0.42  # the status line has arrived, the text has not
+    page.reload()  # with style and scripts at hand, so that the browser could show the first half
     expect(page.locator(".count").first).to_contain_text("characters")
     assert page.evaluate(SHIFTS) <= 0.02
 
@@ -197,10 +216,10 @@ def test_both_panes_fill_a_large_screen(page: Page) -> None:
 def test_a_phone_has_two_tabs_and_publishes_at_the_bottom(enhance, releaser, page_for) -> None:
     page = page_for(releaser, "/prompts/enhance/", viewport=PHONE)
     expect(body(page)).to_be_visible()
-    expect(page.get_by_role("button", name="Run Ctrl Enter")).to_be_hidden()
+    expect(page.get_by_role("button", name=RUN)).to_be_hidden()
     choose(page, "Try")
     expect(body(page)).to_be_hidden()
-    expect(page.get_by_role("button", name="Run Ctrl Enter")).to_be_visible()
+    expect(page.get_by_role("button", name=RUN)).to_be_visible()
     choose(page, "Edit")
     body(page).press("Control+End")
     page.keyboard.type(" Typed on a phone.")
@@ -220,7 +239,7 @@ def test_a_phone_has_two_tabs_and_publishes_at_the_bottom(enhance, releaser, pag
     page.evaluate("() => { delete visualViewport.height; visualViewport.dispatchEvent(new Event('resize')) }")
     expect(publish).to_be_in_viewport()
     body(page).press("Control+Enter")
-    expect(page.get_by_role("button", name="Run Ctrl Enter")).to_be_visible()
+    expect(page.get_by_role("button", name=RUN)).to_be_visible()
 
 
 def test_the_page_and_its_open_panel_are_readable(enhance, publish, releaser, page_for, pages: Pages) -> None:

@@ -8,9 +8,10 @@ from playwright.sync_api import Page, expect
 
 from promptops.ledger.audit import SYSTEM
 from promptops.people.actions.accounts import end_session
+from promptops.people.models import User
 from promptops.prompts.actions.templates import describe
 from promptops.prompts.models import Draft, Template
-from tests.browser.conftest import Pages, snap
+from tests.browser.conftest import Gate, Pages, snap
 from tests.browser.editor import BROKEN, LOST, body, expire, put_back, saved, undo
 from tests.conftest import PASSWORD
 
@@ -22,13 +23,14 @@ def enhance(publish) -> Template:
 
 def test_a_draft_that_could_not_be_saved_is_saved_later(enhance, editor, page_for, pages: Pages) -> None:
     pages.expect_errors(BROKEN)
-    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    drafts = Gate()
+    drafts.fail()
+    page = pages.connected(page_for(editor, "/prompts/enhance/", routes={"**/draft/": drafts}))
     page.clock.install()
-    page.route("**/draft/", lambda route: route.fulfill(status=500))
     body(page).fill("Typed while the server was ill.")
     expect(saved(page)).to_contain_text("Not saved: the server had an error (500). Your text is still here")
     assert not Draft.objects.exists()
-    page.unroute("**/draft/")
+    drafts.open()
     page.clock.fast_forward(6000)
     expect(saved(page)).to_have_text("Saved")
     assert Draft.objects.get().body == "Typed while the server was ill."
@@ -66,11 +68,14 @@ def test_an_expired_login_returns_to_the_same_draft(enhance, editor, page_for, p
     assert "And the rest." in Draft.objects.get().body
 
 
-def typed_as_the_login_expires(page: Page, text: str) -> None:
-    """Nothing of it reaches the server; the page goes to sign in."""
-    expire(page, "**/draft/")
+def typed_as_the_login_expires(pages: Pages, user: User, text: str) -> Page:
+    """Return a page where nothing of the text reached the server, because the page had to sign in."""
+    drafts = Gate()
+    expire(drafts)
+    page = pages.connected(pages.open("/prompts/enhance/", user, {"**/draft/": drafts}))
     body(page).fill(text)
     page.wait_for_url(re.compile("/sign-in/"))
+    return page
 
 
 def sign_in_again(page: Page, username: str = "eddie") -> None:
@@ -81,8 +86,7 @@ def sign_in_again(page: Page, username: str = "eddie") -> None:
 
 
 def test_an_expired_login_and_a_release_meanwhile_lose_nothing(enhance, publish, editor, page_for, pages) -> None:
-    page = pages.connected(page_for(editor, "/prompts/enhance/"))
-    typed_as_the_login_expires(page, "The first text, and mine.")
+    page = typed_as_the_login_expires(pages, editor, "The first text, and mine.")
     publish("enhance", "Another's text.")
     sign_in_again(page)
     expect(body(page)).to_have_value("Another's text.")
@@ -100,8 +104,7 @@ def test_an_expired_login_and_a_release_meanwhile_lose_nothing(enhance, publish,
 
 def test_an_expired_login_and_a_draft_of_another_machine_lose_nothing(enhance, editor, page_for, pages) -> None:
     pages.expect_errors("status of 409|Status Error Code 409")
-    page = pages.connected(page_for(editor, "/prompts/enhance/"))
-    typed_as_the_login_expires(page, "Typed here.")
+    page = typed_as_the_login_expires(pages, editor, "Typed here.")
     other = page_for(editor, "/prompts/enhance/")
     body(other).fill("Typed at home.")
     expect(saved(other)).to_have_text("Saved")
@@ -119,8 +122,7 @@ def test_an_expired_login_and_a_draft_of_another_machine_lose_nothing(enhance, e
 
 def test_what_was_kept_outlives_typing_on_and_loses_none_of_it(enhance, publish, editor, page_for, pages) -> None:
     pages.expect_errors("status of 409|Status Error Code 409")
-    page = pages.connected(page_for(editor, "/prompts/enhance/"))
-    typed_as_the_login_expires(page, "Typed before.")
+    page = typed_as_the_login_expires(pages, editor, "Typed before.")
     publish("enhance", "Another's text.")
     sign_in_again(page)
     body(page).fill("Typed after.")
@@ -137,8 +139,7 @@ def test_what_was_kept_outlives_typing_on_and_loses_none_of_it(enhance, publish,
 
 
 def test_what_was_kept_and_is_not_wanted_goes(enhance, publish, editor, page_for, pages) -> None:
-    page = pages.connected(page_for(editor, "/prompts/enhance/"))
-    typed_as_the_login_expires(page, "Not wanted.")
+    page = typed_as_the_login_expires(pages, editor, "Not wanted.")
     publish("enhance", "Another's text.")
     sign_in_again(page)
     page.locator("#kept").get_by_role("button", name="Discard").click()
@@ -149,8 +150,9 @@ def test_what_was_kept_and_is_not_wanted_goes(enhance, publish, editor, page_for
 
 
 def test_settings_that_are_changed_as_the_login_expires_are_kept(enhance, editor, page_for, pages: Pages) -> None:
-    page = pages.connected(page_for(editor, "/prompts/enhance/"))
-    expire(page, "**/draft/")
+    drafts = Gate()
+    expire(drafts)
+    page = pages.connected(page_for(editor, "/prompts/enhance/", routes={"**/draft/": drafts}))
     page.get_by_label("Temperature").fill("0.35")
     page.wait_for_url(re.compile("/sign-in/"))
     sign_in_again(page)
@@ -191,7 +193,8 @@ def test_what_forms_hold_outlives_an_expired_login_and_goes_once_it_is_taken(enh
 
 
 def test_a_note_outlives_a_closed_panel_and_an_expired_login(enhance, releaser, page_for, pages) -> None:
-    page = pages.connected(page_for(releaser, "/prompts/enhance/"))
+    publishing = Gate()
+    page = pages.connected(page_for(releaser, "/prompts/enhance/", routes={"**/publish/": publishing}))
     body(page).fill("The second text.")
     expect(saved(page)).to_have_text("Saved")
     page.get_by_role("button", name="Publish v2").click()
@@ -200,7 +203,7 @@ def test_a_note_outlives_a_closed_panel_and_an_expired_login(enhance, releaser, 
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Publish v2").click()
     expect(panel.get_by_label("Note")).to_have_value("Because of the fog")
-    expire(page, "**/publish/")
+    expire(publishing)
     panel.get_by_role("button", name="Publish v2").click()
     page.wait_for_url(re.compile("/sign-in/"))
     sign_in_again(page, releaser.username)

@@ -131,6 +131,7 @@ def test_looks_of_the_editor(looks, enhance, editor, releaser, pages) -> None:
     expect(page.get_by_label("Link")).to_be_visible()
     found += faults(page, "handover-share", looks)
     found += look(page, "handover", {"shared": page.get_by_label("Link").input_value()}, looks)
+    expect(page.locator(".diff .insert .text")).to_have_css("direction", "rtl")
     save_draft(enhance, Content("Also mine."), user=releaser, base=enhance.live_version_id)
     found += look(pages.open("/", releaser), "handover-releaser", {"editor": "/prompts/enhance/"}, looks)
     assert not found, told(found)

@@ -32,7 +32,7 @@ def test_texts_are_found_chosen_and_published_or_become_drafts(publish, releaser
     assert faults(page, "import") == []
     second = found.locator("fieldset").nth(1)
     second.get_by_label("Template").fill("Not a name")
-    page.get_by_role("button", name="Import as my drafts").click()
+    second.get_by_label("Template").press("Enter")  # imports, and does not read the files again
     expect(found.get_by_role("alert")).to_contain_text("Not a name: Use lower-case letters")
     assert Draft.objects.count() == 0
     second = found.locator("fieldset").nth(1)
@@ -52,7 +52,25 @@ def test_texts_are_found_chosen_and_published_or_become_drafts(publish, releaser
     expect(panel).to_contain_text("Publish 1 text")
     panel.get_by_label("Note").fill("From the old tool")
     assert faults(page, "import-review") == []
+    publish("enhance", "Polish the prompt, and be short.")
+    expect(panel.locator(".review-news")).to_contain_text("published enhance v2")
+    expect(panel.get_by_role("button", name="Publish 1 text")).to_be_hidden()
+    panel.get_by_role("button", name="Look again").click()
+    expect(panel.get_by_label("Note")).to_have_value("From the old tool")
     panel.get_by_role("button", name="Publish 1 text").click()
     page.wait_for_url("**/prompts/")
     live = Template.objects.get(name="enhance").live_version
-    assert (live.number, live.body, live.note) == (2, "Polish the prompt, and be brief.", "From the old tool")
+    assert (live.number, live.body, live.note) == (3, "Polish the prompt, and be brief.", "From the old tool")
+
+
+def test_enter_in_the_note_publishes_the_texts(publish, releaser, page_for) -> None:
+    publish("enhance", "Polish the prompt, and be very brief.")
+    page = page_for(releaser, "/prompt-import/")
+    page.get_by_label("Files").set_input_files(FILES[:1])
+    page.get_by_role("button", name="Find the prompts").click()
+    page.get_by_role("button", name="Publish…").click()
+    note = page.get_by_role("dialog", name="Review").get_by_label("Note")
+    note.fill("From the old tool")
+    note.press("Enter")
+    page.wait_for_url("**/prompts/")
+    assert Template.objects.get(name="enhance").live_version.number == 2

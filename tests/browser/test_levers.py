@@ -38,6 +38,9 @@ def test_two_clicks_pull_a_lever_and_one_ends_it(publish, releaser, editor, page
     expect(body(writing)).to_have_value("New words. More. Polish the prompt.")
     expect(strips[1].get_by_role("button")).to_have_count(0)  # an editor sees, and does not end
     assert faults(page, "levers-strip") == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.locator("#levers").bounding_box()["height"] < 40
+    page.set_viewport_size({"width": 1440, "height": 900})
 
     strips[0].get_by_role("button", name="End now").click()
     for strip in strips:

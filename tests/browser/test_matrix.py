@@ -16,7 +16,7 @@ from promptops.live import snapshots as live
 from promptops.prompts.actions.releases import Content
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
-from tests.browser.conftest import Pages
+from tests.browser.conftest import Gate, Pages
 from tests.compare.test_comparison_pages import answer
 from tests.comparing import answer as answer_all
 from tests.comparing import compare
@@ -66,7 +66,9 @@ def test_arriving_answers_do_not_move_the_page(viewer, page_for, publish, admini
     expect(page.get_by_text("A blue fox.")).to_have_count(0)
     more.click()
     expect(row).to_contain_text("A blue fox.")
-    expect(row.locator("ins")).to_have_text("blue")
+    marked = row.locator("ins")
+    expect(marked).to_have_text("blue")
+    assert marked.evaluate("word => getComputedStyle(word.parentElement).display") == "block"  # it stays in its line
     expect(row).to_have_class(re.compile("expanded"))
     expect(more).to_have_count(0)
     # While nobody reads the list, it updates itself.
@@ -82,10 +84,11 @@ def test_nothing_moves_if_the_reader_comes_after_the_hint(
     on_its_way, viewer, page_for, publish, administrator, pages: Pages
 ) -> None:
     comparison = compared(publish, administrator)
-    page = page_for(viewer, f"/compare/{comparison.pk}/")
+    rows = Gate()
+    page = page_for(viewer, f"/compare/{comparison.pk}/", routes={re.compile("news=rows"): rows})
     page.mouse.move(5, 5)
     if on_its_way:
-        page.route(re.compile("news=rows"), lambda route: route.fulfill(response=late(route)), times=1)
+        rows.once(lambda route: route.fulfill(response=late(route)))
 
     def late(route):
         """Return the server's response after somebody has begun to read the list."""

@@ -73,7 +73,7 @@ def test_an_operation_is_made_published_and_run(upstream, releaser, page_for) ->
     expect(page.locator(".toast").filter(has_text="Pinned")).to_be_visible()
     assert json.loads(Sample.objects.get().text) == {"scene": "a fox in snow"}
     page.get_by_role("textbox", name="scene").fill("something else")
-    page.get_by_text("Sample inputs").click()
+    page.get_by_text("Sample inputs", exact=True).click()
     page.get_by_role("button", name='{"scene": "a fox in snow"}', exact=True).click()
     expect(page.get_by_role("textbox", name="scene")).to_have_value("a fox in snow")
     page.get_by_role("button", name="Run").first.click()

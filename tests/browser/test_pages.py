@@ -22,7 +22,7 @@ from promptops.providers.models import Provider
 from promptops.runs.models import Run
 from tests.browser import data
 from tests.browser.conftest import WAIT_MS, WIDTHS, Pages
-from tests.browser.looks import OTHER_LOOKS, faults, look, told
+from tests.browser.looks import HEIGHTS, OTHER_LOOKS, faults, look, told
 
 # Name of the screenshot -> address.
 EVERYWHERE = {
@@ -35,6 +35,8 @@ EVERYWHERE = {
     "operations": "/operations/",
     "operation-new": "/operations/new/",
     "operation": "/operations/enhance/",
+    "requests": "/release-requests/",
+    "requests-ended": "/release-requests/?ended=1",
     "providers": "/providers/",
     "provider-new": "/providers/new/",
     "comparisons": "/compare/",
@@ -115,8 +117,14 @@ def full(site, make_user, copy: Path) -> User:
 
 def test_full_pages(full: User, page_for, pages: Pages) -> None:
     assert AuditEntry.objects.count() > 100
-    found = look(page_for(full), "full", EVERYWHERE | OF_A_TEMPLATE)
+    page = page_for(full)
+    found = look(page, "full", EVERYWHERE | OF_A_TEMPLATE)
     assert not found, told(found)
+    page.set_viewport_size({"width": 2560, "height": HEIGHTS[2560]})
+    lists = ("/runs/", "/prompts/", "/variables/", "/operations/", "/release-requests/", "/audit/", "/timeline/")
+    for address in ("/", *lists, OF_A_TEMPLATE["history"], OF_A_TEMPLATE["diff-side"]):
+        page.goto(address)
+        assert page.locator("main").bounding_box()["width"] > 2000, address
 
 
 def test_pages_of_single_things(full: User, page_for, pages: Pages) -> None:
@@ -255,7 +263,7 @@ def test_dialogs(full: User, page_for, pages: Pages) -> None:
     opened("publish", "/prompts/enhance/", button("Publish v41"), "#review[open]")
     opened("discarded", "/prompts/enhance/", button("discarded draft"), "#review[open] details")
     opened("smoke-run", "/prompts/moods/", smoke_run, "#smoke")
-    opened("samples", "/prompts/enhance/", lambda: page.get_by_text("Sample inputs").click(), "#samples")
+    opened("samples", "/prompts/enhance/", lambda: page.get_by_text("Sample inputs", exact=True).click(), "#samples")
     opened("completion", "/prompts/enhance/", complete, "#completion")
     opened("roll-back", "/prompts/enhance/v2/", button("Roll back to v2"), "#review[open]")
     opened("invitation", "/settings/people/", button("Make an invitation link"), "#review[open]")

@@ -19,7 +19,9 @@ def upload(page: Page, name: str, text: str) -> None:
 def test_a_refused_set_stays_on_the_page_until_it_is_valid(editor, page_for, pages: Pages) -> None:
     pages.expect_errors("status of 422")
     page = page_for(editor, "/compare/sets/new/")
-    page.get_by_label("Name", exact=True).fill("Foxes")
+    name = page.get_by_label("Name", exact=True)
+    name.fill("ثعالب")  # begins at the right
+    assert name.evaluate("field => getComputedStyle(field).unicodeBidi") == "plaintext"
     page.get_by_label("Inputs", exact=True).fill("a fox\n\ntwo foxes")
     upload(page, "more.jsonl", '{"prompt": "three foxes"}\n7\n')
     save = page.get_by_role("button", name="Create the set")

@@ -84,8 +84,10 @@ def test_a_provider_is_added_in_steps(administrator, upstream, page_for, pages: 
     upstream.hold()
     page.get_by_role("button", name="Test", exact=True).click()
     cancel = page.locator("#try-provider + button")
+    assert upstream.holding.wait(5)
     cancel.click()
     expect(cancel).to_be_hidden()
+    assert upstream.hung_up.wait(5)  # the call has ended, not only the wait for it
     upstream.release()
     page.get_by_role("button", name="Test", exact=True).click()
     expect(page.locator("#trial")).to_contain_text("A red fox runs through fresh snow.")
@@ -101,3 +103,39 @@ def test_a_provider_is_added_in_steps(administrator, upstream, page_for, pages: 
     expect(page.locator("#chain")).to_contain_text("fox-small")
     made = Provider.objects.get()
     assert (made.enabled, made.key_state, Run.objects.count()) == (False, "stored key", 0)
+
+
+def test_asking_for_models_and_a_test_of_the_chain_can_be_canceled(
+    providers, administrator, upstream, page_for, pages: Pages
+) -> None:
+    pages.expect_errors(r"htmx:(sendAbort|afterRequest)")
+    page = pages.connected(page_for(administrator, "/providers/new/"))
+    page.get_by_label("Kind").select_option("openai")
+    page.get_by_label("Base URL").fill(upstream.url)
+    cancel = page.locator("#list-models + button")
+    expect(cancel).to_be_hidden()
+    upstream.hold()
+    page.get_by_role("button", name="List its models").click()
+    assert upstream.holding.wait(10)
+    cancel.click()
+    expect(cancel).to_be_hidden()
+    assert upstream.hung_up.wait(10)  # the call has ended, not only the wait for it
+    expect(page.locator("#models")).not_to_contain_text("listed")
+    upstream.release()
+    page.get_by_role("button", name="List its models").click()
+    expect(page.locator("#models")).to_contain_text("2 models listed")
+
+    page = pages.connected(page_for(administrator, "/providers/"))
+    upstream.holding.clear()
+    upstream.hung_up.clear()
+    upstream.hold()
+    page.get_by_role("button", name="Test p1").click()
+    result = page.locator(f"#test-result-{providers[0].pk}")
+    assert upstream.holding.wait(10)
+    result.get_by_role("button", name="Cancel").click()
+    expect(result).to_contain_text("test canceled")
+    assert upstream.hung_up.wait(10)
+    assert Run.objects.get().status == "canceled"
+    upstream.release()
+    page.get_by_role("button", name="Test p1").click()
+    expect(result).to_contain_text("test answered")

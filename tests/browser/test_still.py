@@ -1,4 +1,7 @@
-"""Pages do not move after they are shown: the layout shift of each main page, on a phone and on a desk."""
+"""Pages do not move after they are shown: the layout shift of each main page, on a phone and on a desk.
+
+Every page comes in two halves, with a pause between them, as over a slow network.
+"""
 
 from itertools import product
 
@@ -40,12 +43,13 @@ SETTLED = """async () => {
 }"""
 
 
-def test_nothing_moves_after_a_page_is_shown(make_user, page_for, pages) -> None:
+def test_nothing_moves_after_a_page_is_shown(make_user, page_for, pages, site) -> None:
     administrator = make_user("administrator", "ada", "Ada Administrator")
     data.fill(administrator)
     entry, run = AuditEntry.objects.first(), Run.objects.filter(status="succeeded").last()
     page = page_for(administrator)
     page.add_init_script(WATCH)
+    site.pauses_at = 0.65
     moved = {}
     for width, address in product(WIDTHS, [*ADDRESSES, f"/audit/{entry.seq}/", f"/runs/{run.pk}/"]):
         page.set_viewport_size({"width": width, "height": WIDTHS[width]})

@@ -9,7 +9,7 @@ from promptops.compare.models import Comparison, Vote
 from promptops.ledger.audit import SYSTEM
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs.models import Run
-from tests.browser.conftest import Pages
+from tests.browser.conftest import Gate, Pages
 from tests.browser.data import LONG_PROMPT, LONG_WORD, MIXED
 from tests.browser.looks import faults, look, told
 from tests.comparing import answer, change_runs, compare, words
@@ -107,6 +107,23 @@ def test_finishing_early_warns_before_the_answers(actor, editor, page_for, pages
     expect(page.get_by_text("answer A0.0")).to_be_in_viewport()
 
 
+def test_show_it_shows_everything_to_this_session_and_returns(actor, editor, page_for, pages: Pages) -> None:
+    comparison = compare(actor, state="paused")
+    answer(comparison)
+    page = page_for(editor, f"/compare/{comparison.pk}/report/")
+    expect(page.get_by_role("heading", name="Hidden until you have voted")).to_be_visible()
+    expect(page.locator("#main")).not_to_contain_text("answer A0.0")
+    page.get_by_role("button", name="Show it").click()
+    expect(page).to_have_url(re.compile(f"/compare/{comparison.pk}/report/$"))
+    expect(page.get_by_role("heading", name="Hidden until you have voted")).to_have_count(0)
+    page.goto(f"/compare/{comparison.pk}/")
+    expect(page.locator("#answers")).to_contain_text("answer A0.0")
+    # The choice is one of the session: the same person elsewhere is warned again.
+    elsewhere = page_for(editor, f"/compare/{comparison.pk}/")
+    expect(elsewhere.get_by_role("heading", name="Hidden until you have voted")).to_be_visible()
+    expect(elsewhere.locator("#answers")).to_have_count(0)
+
+
 def test_without_scripts_it_is_a_plain_form(actor, editor, page_for, pages: Pages) -> None:
     comparison = compare(actor, state="paused")
     answer(comparison)
@@ -125,10 +142,11 @@ def test_answers_that_arrive_while_a_vote_is_sent_are_shown(actor, editor, site,
     answer(comparison)
     late = comparison.trials.filter(input__position=1)
     late.update(run=None, state="waiting", answer_hash=None)
-    page = pages.connected(page_for(editor, f"/compare/{comparison.pk}/vote/"))
+    requests = Gate()
+    page = pages.connected(page_for(editor, f"/compare/{comparison.pk}/vote/", routes={"**/vote/": requests}))
     page.wait_for_load_state("networkidle")  # the requests that follow the opened socket are done
     delayed: list[Route] = []
-    page.route("**/vote/", lambda route: route.continue_() if len(delayed) == 2 else delayed.append(route))
+    requests.handler = lambda route: route.continue_() if len(delayed) == 2 else delayed.append(route)
     page.evaluate("""() => document.addEventListener("htmx:afterSettle", (event) => {
       if (event.target.id === "standing") document.body.dataset.standing = "settled";
     })""")

@@ -49,7 +49,7 @@ def publish(page: Page, number: int, note: str) -> None:
 
 @pytest.fixture
 def installed(site) -> None:
-    """What the first `make run` finds: the shipped prompts and the embedded model."""
+    """The installation after the first `make run`: the shipped prompts and the embedded model."""
     if reason := local_available():
         missing(reason)
     create_provider(ProviderFields("local", "local"), by=SYSTEM)

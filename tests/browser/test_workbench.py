@@ -13,7 +13,7 @@ from promptops.prompts.actions import variables
 from promptops.prompts.models import Template
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
-from tests.browser.conftest import Pages, snap
+from tests.browser.conftest import Gate, Pages, snap
 from tests.browser.editor import BROKEN, LOST, answer_text, body, saved
 from tests.browser.upstream import Upstream
 
@@ -89,7 +89,9 @@ def test_no_news_moves_the_text_under_the_cursor(
     width, enhance, publish, editor, releaser, site, page_for, pages: Pages
 ) -> None:
     pages.expect_errors(LOST, BROKEN, "status of 409|Status Error Code 409")
-    page = pages.connected(page_for(releaser, "/prompts/enhance/", viewport={"width": width, "height": 900}))
+    drafts = Gate()
+    options = {"viewport": {"width": width, "height": 900}, "routes": {"**/draft/": drafts}}
+    page = pages.connected(page_for(releaser, "/prompts/enhance/", **options))
     body(page).focus()
     tops: dict[str, float] = {}
 
@@ -104,11 +106,11 @@ def test_no_news_moves_the_text_under_the_cursor(
     page.keyboard.type("One. ")
     expect(page.get_by_role("button", name="Discard draft")).to_be_visible()
     note("saved")
-    page.route("**/draft/", lambda route: route.fulfill(status=500))
+    drafts.fail()
     page.keyboard.type("Two. ")
     expect(saved(page)).to_contain_text("the server had an error")
     note("failed")
-    page.unroute("**/draft/")
+    drafts.open()
     expect(saved(page)).to_have_text("Saved")
     publish("enhance", "Another's text.", note="A note that is long enough to fill the line on any screen. " * 3)
     expect(page.locator("#release-news")).to_contain_text("published v2 while you were editing")

@@ -1,6 +1,8 @@
 """A language-model endpoint on loopback that answers as a test tells it to."""
 
 import json
+import select
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 class Upstream:
     """Streams `texts` as an OpenAI-compatible server does, and lists `models`; or answers `status` with `message`.
 
-    While `held`, an answer stops after its first text.
+    While `held`, an answer stops after its first text, or before a list, and sets `holding`. If the asker closes the
+    connection then, `hung_up` is set.
     """
 
     def __init__(self) -> None:
@@ -21,13 +24,14 @@ class Upstream:
         self.asked: list[dict[str, Any]] = []
         self.go_on = threading.Event()
         self.go_on.set()
+        self.holding, self.hung_up = threading.Event(), threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
 
     def hold(self) -> None:
-        """From now on stop after the first text, until `release()`."""
+        """From now on stop answers, until `release()`."""
         self.go_on.clear()
 
     def release(self) -> None:
@@ -44,6 +48,11 @@ class Upstream:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 upstream.keys.append(self.headers["Authorization"])
+                if not upstream.go_on.is_set():
+                    try:
+                        self._wait()
+                    except ConnectionError:
+                        return
                 listed = {"data": [{"id": name} for name in upstream.models]}
                 self._send(listed if upstream.status == 200 else {"error": {"message": upstream.message}})
 
@@ -63,9 +72,19 @@ class Upstream:
                 self.end_headers()
                 for text in upstream.texts:
                     self._event({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
-                    upstream.go_on.wait(20)
+                    if not upstream.go_on.is_set():
+                        self._wait()
                 self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
                 self.wfile.write(b"data: [DONE]\n\n")
+
+            def _wait(self) -> None:
+                """Wait until the answer may go on. Raises ConnectionError if the asker hangs up."""
+                upstream.holding.set()
+                while not upstream.go_on.wait(0.05):
+                    readable, _, _ = select.select([self.connection], [], [], 0)
+                    if readable and not self.connection.recv(1, socket.MSG_PEEK):
+                        upstream.hung_up.set()
+                        raise ConnectionError
 
             def _send(self, answer: dict[str, Any]) -> None:
                 body = json.dumps(answer).encode()

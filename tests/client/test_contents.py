@@ -138,7 +138,7 @@ async def test_the_model_that_ships_judges_without_the_control_room(tmp_path):
 
 @pytest.mark.skipif(not can_judge(), reason="the safety extra is not installed")
 async def test_another_model_is_fetched_checked_and_kept(tmp_path):
-    data = (SHIPPED / "model-1.ftz").read_bytes() + b"\0"  # another file, which fastText reads all the same
+    data = (SHIPPED / "model-2.ftz").read_bytes() + b"\0"  # another file, which fastText reads all the same
     sha256 = hashlib.sha256(data).hexdigest()
     room, network = Room(), Network()
     room.put(snapshot(2, safety=safety(sha256, model_number=4)))

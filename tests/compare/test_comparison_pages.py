@@ -17,6 +17,7 @@ from promptops.prompts.models import Template, Version
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Attempt, Run
+from tests.factories import make_provider
 
 pytestmark = pytest.mark.django_db
 
@@ -89,6 +90,13 @@ def test_starting_a_comparison_copies_the_choices_and_is_audited(started, editor
     assert (entry.actor, entry.after["inputs"], entry.note) == (editor, 2, "Is new better?")
 
 
+def test_the_page_of_a_run_links_to_its_comparison(started, client_for, viewer):
+    answer(started.trials.first(), output="A fox.")
+    page = client_for(viewer).get(f"/runs/{Run.objects.get().pk}/").content.decode()
+    assert f'href="/compare/{started.pk}/"' in page
+    assert "Old or new" in page
+
+
 def test_the_form_offers_sets_versions_and_the_own_draft(prepared, client_for, editor, releaser):
     template = Version.objects.first().template
     save_draft(template, Content("Mine."), user=editor, base=template.live_version_id)
@@ -96,6 +104,13 @@ def test_the_form_offers_sets_versions_and_the_own_draft(prepared, client_for, e
     for text in ("Foxes (2)", "enhance v2 (live): second", "enhance v1: first", "enhance: your draft", "p1", "p2"):
         assert text in page
     assert "your draft" not in client_for(releaser).get("/compare/new/").content.decode()
+
+
+def test_without_a_provider_the_form_says_where_to_add_one(editor, client_for):
+    page = client_for(editor).get("/compare/new/").content.decode()
+    assert "There is no provider yet" in page
+    make_provider()
+    assert "There is no provider yet" not in client_for(editor).get("/compare/new/").content.decode()
 
 
 @pytest.mark.parametrize(

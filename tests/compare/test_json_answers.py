@@ -79,7 +79,7 @@ def test_two_answers_are_trees_and_their_difference_goes_by_lines(planned, clien
     page = page_of(client, "comparison", planned.pk, query="?pair=1")
     assert_shows_the_input(page)
     assert page.count('<dl class="tree">') == 4  # an object with a list, on both sides
-    assert re.search(r"<ins>(<span[^>]*>[^<]*</span>)?\s*&quot;night&quot;", page)
+    assert re.search(r"<ins>(<bdi[^>]*>[^<]*</bdi>)?\s*&quot;night&quot;", page)
     assert "broke the contract</span>" in page_of(client, "comparison", planned.pk, query="?pair=2")
 
 

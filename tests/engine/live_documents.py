@@ -85,6 +85,8 @@ def full_snapshot() -> Snapshot:
         safety=SafetySpec(
             mode="enforce",
             blocks_languages=False,
+            expected_languages=("Spanish", "French"),
+            blocks_expected=False,
             policy=POLICY,
             model_id=3,
             model_number=2,
@@ -174,10 +176,15 @@ safeties = st.builds(
     mode=st.sampled_from(["off", "shadow", "enforce"]),
     blocks_when_down=st.booleans(),
     blocks_languages=st.booleans(),
+    expected_languages=st.lists(texts, max_size=3).map(tuple),
+    blocks_expected=st.booleans(),
     policy=policies,
     model_number=st.integers(0, 99),
     model_sha256=hashes | st.just(""),
     model_labels=st.dictionaries(texts, _optional(categories), max_size=3),
+    second_mode=st.sampled_from(["off", "shadow", "enforce"]),
+    second_scope=st.sampled_from(["doubtful", "all"]),
+    second_threshold=_optional(st.floats(0, 1)),
 )
 
 

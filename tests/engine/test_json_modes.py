@@ -1,4 +1,4 @@
-"""What each kind of provider is asked for beside a JSON contract, and what follows its refusal."""
+"""Requests of each kind of provider beside a JSON contract, and their refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent: the user message that a user template makes, and example pairs."""
+"""Messages that are sent: the user message that a user template makes, and example pairs."""
 
 import pytest
 

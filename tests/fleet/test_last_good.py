@@ -13,8 +13,11 @@ from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
 from promptops.prompts.actions import operations, templates, variables
+from promptops.prompts.actions.drafts import save_draft
 from promptops.prompts.actions.operations import OperationFields
+from promptops.prompts.content import Content
 from promptops.prompts.models import Operation, Template, Variable
+from promptops.prompts.queries.releases import newest_release_of
 from promptops.providers.actions import chain
 from promptops.providers.actions.chain import ProviderFields
 from promptops.providers.models import Provider
@@ -131,7 +134,7 @@ def test_the_preview_changes_nothing_and_names_the_values(actor, publish, good):
     assert {query["sql"].split()[0] for query in queries.captured_queries} == {"SELECT"}  # it takes no lock
     shown = {(change.label, change.before, change.after) for change in value_changes(restored)}
     assert (revision(), parts.configuration()) == (newest, configuration)
-    assert ("Settings time limit (ms)", "700", "9000") in shown
+    assert ("Settings time limit", "0.7 s", "9 s") in shown
     assert ("Provider order", "third, first, fourth", "first, second, third") in shown
     assert ("Variable enhance.mood: value", "tense", "calm") in shown
     assert ("Template later: version", "1", "–") in shown
@@ -267,6 +270,27 @@ def test_it_is_in_the_history_of_each_template_that_it_changed(actor, publish, g
     assert link in client.get("/prompts/enhance/v1/").content.decode()
     assert link not in client.get("/prompts/enhance/v2/").content.decode()
     assert link not in client.get("/prompts/other/v1/").content.decode()
+
+
+def test_the_pages_name_the_release_that_restored_a_version(actor, publish, good, client_for, make_user):
+    client = client_for(writing := make_user("editor", username="writing"))
+    spoil(actor, publish)
+    spoiled = Template.objects.get(name="enhance")
+    save_draft(spoiled, Content("Mine"), user=writing, base=spoiled.live_version_id)
+    last_good.restore_all(good, by=actor, note="The new text was bad", expected=revision())
+    restored = revision()
+    publish("rewrite", "Newer", note="Calmer")
+    enhance, rewrite, other = (Template.objects.get(name=name) for name in ("enhance", "rewrite", "other"))
+    found = newest_release_of([enhance.live_version_id, rewrite.live_version_id, other.live_version_id])
+    assert found[enhance.live_version_id].pk == restored
+    assert found[rewrite.live_version_id].pk == restored + 1
+    assert found[other.live_version_id].pk < good  # it was live all the time
+    assert "The new text was bad" in client.get("/").content.decode()
+    editor = " ".join(client.get("/prompts/enhance/").content.decode().split())
+    assert "restored <b>v1</b> while you were editing" in editor
+    assert "The new text was bad" in editor
+    assert len(rows := client.get("/prompts/").context["window"].rows) > 2
+    assert {row.release.pk for row in rows if row.name == "enhance"} == {restored}
 
 
 def test_a_release_in_between_and_a_missing_note_are_refused(actor, publish, good):

@@ -1,4 +1,4 @@
-"""What a process of PromptOps reports of itself."""
+"""Reports of a process of PromptOps about itself."""
 
 import asyncio
 from dataclasses import replace

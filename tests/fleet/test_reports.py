@@ -1,4 +1,4 @@
-"""What a process makes of the messages of servers, and what it writes."""
+"""Messages of servers: what a process makes of them, and what it writes."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""How servers stand to what is live, and the sentences about them."""
+"""Servers compared with what is live, and the sentences about them."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace

@@ -173,13 +173,13 @@ def test_a_new_release_appears_by_itself(client, publish, history):
 def test_a_review_panel_hears_what_other_people_released_meanwhile(client, client_for, history, releaser, actor):
     newest = Release.objects.first().revision
     address = reverse("releases_since", args=[newest])
-    assert text_of(client.get(address)).strip() == ""
+    assert text_of(client.get(address, headers={"HX-Request": "true"})).strip() == ""
     chain.create_provider(ProviderFields("mine", "openai", "m", "http://127.0.0.1:9/v1"), by=actor)
-    assert text_of(client_for(actor.user).get(address)).strip() == ""
-    assert "added the provider mine." in text_of(client.get(address))
+    assert text_of(client_for(actor.user, htmx=True).get(address)).strip() == ""
+    assert "added the provider mine." in text_of(client.get(address, headers={"HX-Request": "true"}))
     chain.create_provider(ProviderFields("other", "openai", "m", "http://127.0.0.1:9/v1"), by=actor)
     with CaptureQueriesContext(connection) as queries:
-        shown = text_of(client.get(address))
+        shown = text_of(client.get(address, headers={"HX-Request": "true"}))
     assert "added the provider other." in shown
     assert "1 more release." in shown
     assert len(queries) <= 8

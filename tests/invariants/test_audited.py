@@ -4,13 +4,16 @@ The tests call every public function of all actions and watch its statements. A 
 `test_writes` checks that nothing else writes to the database.
 """
 
+import hashlib
 import importlib
 import inspect
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -68,7 +71,7 @@ from promptops.providers.actions import restoring as restoring_chain
 from promptops.providers.models import Provider
 from promptops.runs import plans
 from promptops.runs.actions import deleting, erasing, execution, masking, records, reports
-from promptops.safety.actions import filter_settings
+from promptops.safety.actions import filter_settings, second_looks
 from promptops.safety.actions import reviews as safety_reviews
 from promptops.safety.actions import training as safety_training
 from promptops.site import actions as settings
@@ -83,6 +86,7 @@ from tests.invariants.world import (
     NEW,
     NEW_SET,
     PASSWORD,
+    SECOND,
     SECRET,
     SIGNED_ON,
     WEBHOOK,
@@ -93,6 +97,7 @@ from tests.invariants.world import (
     claimed,
     counted,
     destination,
+    disputed,
     example,
     expired,
     first_start,
@@ -109,6 +114,7 @@ from tests.invariants.world import (
     unprotected,
     without_administrator,
 )
+from tests.services.once import made_once
 
 # Actions that write to a protected table and need no entry, with the reason.
 WITHOUT_ENTRY = {
@@ -129,6 +135,23 @@ WITHOUT_ENTRY = {
 def _no_evaluation(tmp_path, monkeypatch) -> None:
     """Skip the evaluation of trained models on the large sets of texts, which takes seconds."""
     monkeypatch.setattr(safety_training, "SETS", tmp_path / "none")
+
+
+@pytest.fixture(autouse=True)
+def _trained_once(monkeypatch) -> None:
+    """Train the same model once for a test run: it takes seconds, and what is recorded around it matters here."""
+    train = safety_training._train
+
+    def once(rows: Any, live: Any, folder: Any, target: float, on_step: Any) -> Any:
+        given = repr((rows, live.manifest, live.sha256, target))
+
+        def make(path: Path) -> None:
+            path.write_bytes(pickle.dumps(train(rows, live, folder, target, on_step)))
+
+        path, _ = made_once(f"training-{hashlib.sha256(given.encode()).hexdigest()}", make)
+        return pickle.loads(path.read_bytes())
+
+    monkeypatch.setattr(safety_training, "_train", once)
 
 
 @pytest.fixture(autouse=True)
@@ -373,6 +396,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         lambda w, act: act(filter_settings.use_model, another_model(), by=w.actor, expected=0)
     ],
     "masking.reveal": [lambda w, act: act(masking.reveal, masked(w.run()), by=w.actor)],
+    "filter_settings.clean_languages": [lambda w, act: act(filter_settings.clean_languages, ["Spanish"])],
     "filter_settings.clean_thresholds": [lambda w, act: act(filter_settings.clean_thresholds, {"hate": 0.5})],
     "filter_settings.clean_terms": [
         lambda w, act: act(filter_settings.clean_terms, (filter_settings.Term("allow", "shoot"),))
@@ -380,6 +404,9 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "reviews.report": [lambda w, act: act(safety_reviews.report, judged(w.run()).run, "input", by=w.actor)],
     "reviews.review": [lambda w, act: act(safety_reviews.review, judged(w.run()), "wrong", by=w.actor)],
     "reviews.undo": [lambda w, act: act(safety_reviews.undo, reviewed(w), by=w.actor)],
+    "second_looks.look_again": [lambda w, act: act(second_looks.look_again, reviewed(w), "right", by=SECOND)],
+    "second_looks.settle": [lambda w, act: act(second_looks.settle, disputed(w), "right", by=w.actor)],
+    "second_looks.undo": [lambda w, act: act(second_looks.undo, disputed(w), by=SECOND)],
     "training.start": [lambda w, act: act(safety_training.start, by=w.actor)],
     "training.cancel": [lambda w, act: act(safety_training.cancel, safety_training.start(by=w.actor), by=w.actor)],
     "training.run": [
@@ -401,6 +428,12 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "templates.archive": [lambda w, act: act(templates.archive, w.other, by=w.actor)],
     "templates.restore": [lambda w, act: act(templates.restore, templates.archive(w.other, by=w.actor), by=w.actor)],
     "handover.share": [lambda w, act: (w.draft(), act(handover.share, w.template, by=w.editing))],
+    "handover.revoke_share": [
+        lambda w, act: (
+            w.draft(),
+            act(handover.revoke_share, handover.share(w.template, by=w.editing), by=w.editing),
+        ),
+    ],
     "handover.ask": [
         lambda w, act: (w.draft(), act(handover.ask, w.template, by=w.editing)),
         lambda w, act: (
@@ -643,6 +676,7 @@ CHANGES_NOTHING_PROTECTED = {
     "deliveries.send_again",
     "deliveries.send_test",  # the entry says who sent it
     "looking.look",  # conditions are the record
+    "filter_settings.clean_languages",
     "filter_settings.clean_terms",
     "filter_settings.clean_thresholds",
     "masking.reveal",

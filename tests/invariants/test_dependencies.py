@@ -81,3 +81,10 @@ def test_every_shipped_file_of_data_is_in_the_notice() -> None:
     data = listed.stdout.split()
     assert data
     assert [path for path in data if path not in files and not path.startswith(folders)] == []
+
+
+@pytest.mark.parametrize("folder", ["", "evaluation/"])
+def test_only_the_notice_names_licenses_of_data(folder: str) -> None:
+    text = (ROOT / "promptops/engine/safety/data" / folder / "README.md").read_text()
+    assert "NOTICE.md" in text
+    assert re.findall(r"Apache|CC-BY|Unicode License|Public Domain|PDDL|MIT\b|as the project", text) == []

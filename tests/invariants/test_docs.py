@@ -210,6 +210,16 @@ def test_no_file_names_this_machine_or_a_package_index(forbidden: str) -> None:
     assert found == []
 
 
+def test_pip_installs_our_own_wheel_and_not_the_project_of_the_same_name() -> None:
+    """The public index has a package `promptops` that is not ours."""
+    by_name = re.compile(r"""promptops\[\w|pip install (?:-\S+ )*['"]?promptops(?=['"`\s])""")
+    found = []
+    for folder, suffix in (("promptops", "*.py"), ("templates", "*.html"), ("docs", "*.md")):
+        for path in (ROOT / folder).rglob(suffix):
+            found += [f"{path.relative_to(ROOT)}: {hit[0]}" for hit in by_name.finditer(path.read_text())]
+    assert found == []
+
+
 def test_dependencies_are_locked_with_hashes() -> None:
     for name in ("requirements.txt", "requirements-dev.txt"):
         pinned = re.findall(r"^([a-z0-9][\w.\-\[\]]*)==[^\n]*\\\n\s+--hash=", (ROOT / name).read_text(), re.M | re.I)

@@ -37,6 +37,7 @@ from promptops.runs import plans
 from promptops.runs.enums import RunSource
 from promptops.runs.models import Run
 from promptops.safety.actions import reviews as safety_reviews
+from promptops.safety.actions import second_looks
 from promptops.site import actions as settings
 from tests.audit_tools import settle
 from tests.comparing import answer, compare
@@ -44,6 +45,9 @@ from tests.comparing import answer, compare
 PASSWORD = "correct horse battery"
 SECRET = pyotp.random_base32()
 SIGNED_ON = SignedOn("https://id.example", "1", {"preferred_username": "new", "name": "New", "groups": ["ops"]}, "")
+
+SECOND = audit.Actor("Second")
+"""A second person."""
 
 
 @dataclass
@@ -144,6 +148,13 @@ def reviewed(world: World) -> tables.SafetyCheck:
     """Return a verdict that a person reviewed."""
     check = judged(world.run())
     safety_reviews.review(check, "wrong", by=world.actor)
+    return check
+
+
+def disputed(world: World) -> tables.SafetyCheck:
+    """Return a verdict that two people reviewed and read differently."""
+    check = reviewed(world)
+    second_looks.look_again(check, "right", by=SECOND)
     return check
 
 

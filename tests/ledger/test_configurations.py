@@ -8,6 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import OperationalError, connection
-from django.db.migrations.executor import MigrationExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -146,50 +146,43 @@ def test_damage_of_a_whole_one_is_found_in_its_changes_and_the_next_release_is_w
         assert newest.configuration == parts.configuration()
 
 
-BEFORE, AFTER = ("promptops", "0052_run_filters"), ("promptops", "0054_give_space_back")
-
-
-def migrate(target: tuple[str, str]) -> Any:
-    executor = MigrationExecutor(connection)
-    executor.migrate([target])
-    return MigrationExecutor(connection).loader.project_state([target]).apps.get_model("promptops", "Release").objects
+BEFORE, AFTER = "0052_run_filters", "0054_give_space_back"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_migration_keeps_every_configuration_forward_and_back() -> None:
-    newest = MigrationExecutor(connection).loader.graph.leaf_nodes("promptops")
+def test_the_migration_keeps_every_configuration_forward_and_back(migrate: Callable[[str], Any]) -> None:
+    def releases(name: str) -> Any:
+        return migrate(name).get_model("promptops", "Release").objects
+
     # More than one batch, some releases alike and some not, and one of the time before configurations were stored.
     rows = [{"name": f"é{number}", "price": number / 7} for number in range(30)]
     stored: dict[int, dict[str, Any] | None] = {1: None}
     for revision in range(2, 452):
         rows[revision % 30] = {"name": f"é{revision}", "price": revision / 7}
         stored[revision] = {"templates": [] if revision % 101 == 0 else list(rows)}
-    try:
-        older = migrate(BEFORE)
-        older.bulk_create(
-            [
-                older.model(revision=revision, action="settings.changed", user_name="Ada", configuration=values)
-                for revision, values in stored.items()
-            ]
-        )
-        newer = migrate(AFTER)
-        since = dict(newer.values_list("revision", "changes_since"))
-        assert 450 / WHOLE_EVERY <= list(since.values()).count(None) <= 450 / 4
-        both = newer.values_list("revision", "packed_configuration")
-        packed = {revision: value and bytes(value) for revision, value in both}
-        unpacked = {
-            revision: value and unpack(value, since[revision] and packed[since[revision]])
-            for revision, value in packed.items()
-        }
-        assert unpacked == stored
-        assert dict(migrate(BEFORE).values_list("revision", "configuration")) == stored
-        damaged = migrate(AFTER)
-        damaged.filter(revision=7).update(packed_configuration=b"damaged")
-        with pytest.raises(ValueError, match="What release 7 stored is damaged"):
-            migrate(BEFORE)
-        damaged.filter(revision=7).delete()
-    finally:
-        MigrationExecutor(connection).migrate(newest)
+    older = releases(BEFORE)
+    older.bulk_create(
+        [
+            older.model(revision=revision, action="settings.changed", user_name="Ada", configuration=values)
+            for revision, values in stored.items()
+        ]
+    )
+    newer = releases(AFTER)
+    since = dict(newer.values_list("revision", "changes_since"))
+    assert 450 / WHOLE_EVERY <= list(since.values()).count(None) <= 450 / 4
+    both = newer.values_list("revision", "packed_configuration")
+    packed = {revision: value and bytes(value) for revision, value in both}
+    unpacked = {
+        revision: value and unpack(value, since[revision] and packed[since[revision]])
+        for revision, value in packed.items()
+    }
+    assert unpacked == stored
+    assert dict(releases(BEFORE).values_list("revision", "configuration")) == stored
+    damaged = releases(AFTER)
+    damaged.filter(revision=7).update(packed_configuration=b"damaged")
+    with pytest.raises(ValueError, match="What release 7 stored is damaged"):
+        releases(BEFORE)
+    damaged.filter(revision=7).delete()
 
 
 @pytest.mark.django_db(transaction=True)

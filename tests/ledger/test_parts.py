@@ -73,6 +73,8 @@ def expected_filter() -> dict[str, Any]:
         "when_down": "block",
         "when_language": "block",
         "model": 1,
+        "second_mode": "off",
+        "second_scope": "doubtful",
         **{f"{name}_from": round(value, 6) for name, value in sorted(thresholds.items())},
         "allow_terms": "shoot a sunset",
         "deny_terms": "acme cola (other)",

@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
@@ -15,6 +16,7 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from promptops.asgi import django_application
 from promptops.ledger.audit import SYSTEM, Actor
@@ -75,10 +77,16 @@ def test_the_sign_in_page_says_that_a_session_has_ended(editor):
     assert b'id="ended"' in Client().get("/sign-in/?next=/prompts/&ended=1").content
 
 
-def test_each_start_prints_a_new_setup_link_and_the_old_one_stops_working():
-    first, second = accounts.make_setup_link(), accounts.make_setup_link()
-    assert Client().get(reverse("setup", args=[first])).status_code == 410
-    assert Client().get(reverse("setup", args=[second])).status_code == 200
+def test_each_start_prints_a_new_setup_link_and_an_old_one_stops_working():
+    first, beside = accounts.make_setup_link(), accounts.make_setup_link()
+    assert [Client().get(reverse("setup", args=[token])).status_code for token in (first, beside)] == [200, 200]
+    OneTimeLink.objects.update(created_at=timezone.now() - timedelta(minutes=11))
+    later = accounts.make_setup_link()
+    assert [Client().get(reverse("setup", args=[token])).status_code for token in (first, beside, later)] == [
+        410,
+        410,
+        200,
+    ]
 
 
 def test_no_token_is_stored():

@@ -293,7 +293,7 @@ def test_equal_names_are_told_apart_and_strange_user_names_fall_back(provider, e
 def test_roles_follow_the_groups_at_every_sign_in(provider, administrator):
     client = Client()
     provider.sign_on(client, provider.person("1", preferred_username="eve", groups=["admins"]))
-    panel = Client()
+    panel = Client(headers={"HX-Request": "true"})
     panel.force_login(administrator, backend=present.AUTHENTICATION_BACKENDS[-1])
     page = panel.get(reverse("people_role", args=[signed_in(client).pk])).content.decode()
     assert "follows the groups" in page

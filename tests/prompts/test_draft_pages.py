@@ -78,7 +78,9 @@ def test_restoring_a_missing_discarded_draft_changes_nothing(enhance, client_for
     assert "no longer exists" in mine.post(url, follow=True).content.decode()
     post(mine, "template_discard", enhance)
     assert drafts() == ["Theirs"]
-    assert "Theirs" not in mine.get(reverse("template_discarded", args=["enhance"])).content.decode()
+    panel = mine.get(reverse("template_discarded", args=["enhance"]), headers={"HX-Request": "true"}).content.decode()
+    assert "Discarded drafts of enhance" in panel
+    assert "Theirs" not in panel
 
 
 @pytest.mark.parametrize(

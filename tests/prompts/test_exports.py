@@ -1,4 +1,4 @@
-"""What an export of the live texts holds beside system prompts. The files themselves are in tests/live."""
+"""Exports of the live texts: what they hold beside system prompts. The files themselves are in tests/live."""
 
 import json
 

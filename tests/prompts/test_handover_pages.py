@@ -52,6 +52,35 @@ def test_a_shared_draft_becomes_an_own_one_and_loses_none(enhance, client_for, e
     assert Draft.objects.get(user=editor).body == "Shared."
 
 
+def test_a_revoked_link_says_whom_to_ask(enhance, client_for, make_user, editor, releaser, viewer):
+    def shared(text):
+        client_for(editor, htmx=True).post(reverse("template_share", args=["enhance"]), form(enhance, text))
+        return ["enhance", SharedDraft.objects.order_by("pk").last().pk]
+
+    address = reverse("shared_draft", args=(where := shared("Shared.")))
+    revoke = reverse("shared_draft_revoke", args=where)
+    other = make_user("editor", username="other")
+    assert "Revoke the link" not in client_for(other).get(address).content.decode()
+    refused = client_for(other, htmx=True).post(revoke)
+    assert (refused.status_code, refused.content.decode()) == (
+        400,
+        "Only Eddie Editor and releasers can revoke this link.",
+    )
+    assert "Revoke the link" in client_for(editor).get(address).content.decode()
+    assert client_for(releaser, htmx=True).post(revoke)["HX-Redirect"] == "/prompts/enhance/"
+    gone = client_for(viewer).get(address)
+    assert gone.status_code == 410
+    assert "Ask Eddie Editor for a new one." in text_of(gone)
+    assert "Shared." not in text_of(gone)
+    assert client_for(other, htmx=True).post(reverse("shared_draft_edit", args=where)).status_code == 400
+    assert client_for(editor, htmx=True).post(revoke).status_code == 400
+    entry = AuditEntry.objects.get(action="draft.share_revoked")
+    assert (entry.actor_name, entry.before["shared_by"]) == (releaser.name, "Eddie Editor")
+    again = shared("Shared.")
+    assert again != where  # the same text gets a new link
+    assert client_for(editor, htmx=True).post(reverse("shared_draft_revoke", args=again)).status_code == 200
+
+
 def test_asking_takes_one_panel(enhance, client_for, editor):
     client, address = client_for(editor, htmx=True), reverse("template_ask", args=["enhance"])
     panel = client.post(address, form(enhance, "First line.\nBetter line."))

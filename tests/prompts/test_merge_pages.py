@@ -155,5 +155,5 @@ def test_long_unchanged_stretches_are_folded(enhance, publish, client_for, edito
     assert int(folded[1].replace(",", "")) > 1100
     shown = re.search(r'<div class="boxed merge".*?</div>', page, re.S)[0]
     assert "Rule 100 stays" in folded[2]
-    words = re.sub(r"\[added:|\]|<summary>.*?</summary>|<span class=\"whose.*?</span>|<[^>]+>", "", shown)
+    words = re.sub(r"\[added:|\]|<summary>.*?</summary>|<bdi class=\"whose.*?</bdi>|<[^>]+>", "", shown)
     assert words == f"Begin well. {long} End well."

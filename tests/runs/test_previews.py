@@ -174,7 +174,8 @@ async def test_rewrite_asks_for_the_count_and_lists_the_alternatives(publish, ma
         async with page_socket(editor) as socket:
             await socket.send_to(text_data=message(template="rewrite", what="1", count="4"))
             html = (await frames(socket, "/runs/"))[-1]
-    assert '<li dir="auto">First way</li><li dir="auto">Second way</li>' in html
+    ways = "".join(f'<li><div dir="auto">{way} way</div></li>' for way in ("First", "Second"))
+    assert ways in html
     assert "2 of 4 alternatives arrived" in html
     system, user = (part["content"] for part in upstream.requests[0].body["messages"])
     assert "4" in system.removeprefix("The rewrite prompt.")

@@ -293,7 +293,7 @@ def test_a_draft_run_shows_its_system_prompt(client, make_run, publish):
 def test_a_rewrite_shows_its_alternatives_as_a_list(client, make_run):
     run = make_run(operation="rewrite", count=3, output="1. One\n2) Two")
     page = client.get(reverse("run", args=[run.pk])).content.decode()
-    assert re.findall(r"<li[^>]*>(\w+)</li>", page) == ["One", "Two"]
+    assert re.findall(r"<li[^>]*><div[^>]*>(\w+)</div></li>", page) == ["One", "Two"]
     assert "2 of 3 alternatives arrived" in page
 
 

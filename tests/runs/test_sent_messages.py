@@ -1,4 +1,4 @@
-"""What "Try it" sends with a user template and examples, over the socket to a loopback provider."""
+"""Messages that "Try it" sends with a user template and examples, over the socket to a loopback provider."""
 
 import pytest
 from channels.db import database_sync_to_async

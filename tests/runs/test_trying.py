@@ -260,20 +260,20 @@ def test_kept_answers_come_in_their_order_and_show_what_pages_may_show(publish, 
     failed = make_run_of(input="SECRET", status="failed", error="SECRET", input_masked=True)
     erased = make_run_of(input="", output="", erased_at=timezone.now())
     numbers = [erased.pk, masked.pk, 999, failed.pk, shown.pk, shown.pk]
-    html = client_for(viewer).get(reverse("run_answers"), {"run": [*numbers, "x"]}).content.decode()
+    html = client_for(viewer, htmx=True).get(reverse("run_answers"), {"run": [*numbers, "x"]}).content.decode()
     assert re.findall(r'<article id="try-\d+-r(\d+)"', html) == [str(run.pk) for run in (erased, masked, failed, shown)]
     assert "SECRET" not in html
     assert "HARM" not in html
     text = text_of(html)
     assert [
-        words for words in ("Text erased", "masked", "v1", "live", FOX, "repaired", "Sure:") if words not in text
+        words for words in ("run was erased", "masked", "v1", "live", FOX, "repaired", "Sure:") if words not in text
     ] == []
 
 
 def test_kept_answers_are_bounded_and_need_the_same_queries(publish, make_run_of, client_for, viewer):
     version = publish("enhance", "Live.")
     runs = [make_run_of(template=version.template, version=version, output=FOX) for _ in range(MOST + 5)]
-    client = client_for(viewer)
+    client = client_for(viewer, htmx=True)
     client.get(reverse("run_answers"))
     counts = []
     for some in (runs[:1], runs):
@@ -299,7 +299,7 @@ def test_a_card_says_how_the_contract_ended_and_why(contract, words, make_run_of
     common = {"provider": "p1", "started_ms": 0, "latency_ms": 5, "input_tokens": 7, "output_tokens": 3}
     run.attempts.create(position=1, outcome="failed", error_kind="contract", message="It has 3 words.", **common)
     run.attempts.create(position=2, outcome="succeeded", repair=True, **common)
-    text = text_of(client_for(viewer).get(reverse("run_answers"), {"run": run.pk}).content.decode())
+    text = text_of(client_for(viewer, htmx=True).get(reverse("run_answers"), {"run": run.pk}).content.decode())
     assert words in text
     assert ("First answer: It has 3 words." in text) is bool(contract)
     assert "14 in" in text

@@ -1,4 +1,4 @@
-"""What happens when nobody answers, and inputs of named fields, over the socket and against real loopback providers."""
+"""Runs that nobody answers, and inputs of named fields, over the socket and against real loopback providers."""
 
 import json
 from datetime import timedelta

@@ -24,8 +24,8 @@ def make_run(**fields) -> Run:
 
 def second_model(**held_out) -> SafetyModelVersion:
     first = SafetyModelVersion.objects.get(number=1)
-    data = (SHIPPED / "model-1.ftz").read_bytes() + b"\0"
-    manifest = first.manifest | {"held_out": first.manifest["held_out"] | held_out, "file": "model-2.ftz"}
+    data = (SHIPPED / "model-2.ftz").read_bytes() + b"\0"
+    manifest = first.manifest | {"held_out": first.manifest["held_out"] | held_out, "file": "model-3.ftz"}
     sha256 = hashlib.sha256(data).hexdigest()
     return SafetyModelVersion.objects.create(
         number=2, data=data, sha256=sha256, manifest=manifest, user_name="Ada", note="Trained again"

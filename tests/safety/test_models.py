@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from promptops.apps import ensure_single_rows
 from promptops.engine.safety.evaluation import as_markdown, read_figures
 from promptops.ledger.models import AuditEntry
 from promptops.safety import guards
@@ -48,15 +49,31 @@ def test_the_documented_figures_are_on_the_page_and_in_the_docs(client_for, view
 def test_models_are_listed_with_their_figures(client_for, viewer, releaser):
     second_model(recall=0.71, recall_by_category={"hate": 0.5})
     html = client_for(viewer).get(reverse("safety_models")).content.decode()
-    assert "0.948" in html
-    assert "63.9%" in html
+    assert "0.950" in html
+    assert "56.7%" in html
     assert "71.0%" in html
     assert "Trained again" in html
-    assert "finds about 6 of 10 harmful texts and holds back about 1 of 140 ordinary ones by" in " ".join(html.split())
+    assert "finds about 6 of 10 harmful texts and holds back about 1 of 190 ordinary ones by" in " ".join(html.split())
     assert "finds about 7 of 10 harmful texts" in html
-    assert "It stops about 6 of 10 harmful texts, about 1 of 110 ordinary prompts" in " ".join(html.split())
+    assert "It stops about 6 of 10 harmful texts, about 1 of 140 ordinary prompts" in " ".join(html.split())
     assert "Make model 2 live" not in html
     assert "Make model 2 live" in client_for(releaser).get(reverse("safety_models")).content.decode()
+
+
+def test_an_upgraded_installation_is_offered_the_model_that_came_with_the_update(client_for, viewer, monkeypatch):
+    client = client_for(viewer)
+    assert "came with an update" not in client.get(reverse("safety_models")).content.decode()
+    version = second_model()  # somebody's own
+    assert "came with an update" not in client.get(reverse("safety_models")).content.decode()
+    version.delete()
+    shipped = "f" * 64, {"manifest": version.manifest, "user_name": "PromptOps"}
+    monkeypatch.setattr(guards, "shipped_model", lambda: shipped)
+    ensure_single_rows("default")  # as after the migrations of an update
+    html = " ".join(client.get(reverse("safety_models")).content.decode().split())
+    assert "Model 2 came with an update of PromptOps" in html
+    assert "compares it with model 1" in html
+    SafetySettings.objects.update(model=SafetyModelVersion.objects.get(number=2))
+    assert "came with an update" not in client.get(reverse("safety_models")).content.decode()
 
 
 def test_a_table_of_figures_may_be_empty(client_for, viewer, monkeypatch):
@@ -68,12 +85,13 @@ def test_a_table_of_figures_may_be_empty(client_for, viewer, monkeypatch):
 
 
 def test_models_cost_the_same_queries_however_many(client_for, viewer, django_assert_max_num_queries):
-    client = client_for(viewer)
+    second, client = second_model(), client_for(viewer)  # with one there is none to compare it with
     client.get(reverse("safety_models"))
-    with CaptureQueriesContext(connection) as one:
+    with CaptureQueriesContext(connection) as two:
         client.get(reverse("safety_models"))
-    second_model()
-    with django_assert_max_num_queries(len(one)):
+    second.pk, second.number, second.sha256 = None, 3, "a" * 64
+    second.save()
+    with django_assert_max_num_queries(len(two)):
         client.get(reverse("safety_models"))
 
 
@@ -83,7 +101,7 @@ def test_another_model_goes_live_and_back_in_two_clicks(client_for, releaser, ed
     assert client_for(editor).post(address, {"expected": "0"}).status_code == 403
     client = client_for(releaser, htmx=True)
     panel = client.post(address, {"expected": "0"}).content.decode()
-    assert "63.9%" in panel
+    assert "56.7%" in panel
     assert "<b>71.0%</b>" in panel
     assert "Threshold of self-harm" in panel
     assert "fails its self-test" not in panel

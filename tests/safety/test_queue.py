@@ -1,6 +1,8 @@
 """The review queue over HTTP: verdicts that wait, reviews, and the examples that they make."""
 
 import re
+from html import unescape
+from urllib.parse import urlencode
 
 import pytest
 from django.db import connection
@@ -8,7 +10,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from promptops.engine.safety.guard import SafetyCategory
 from promptops.ledger.models import AuditEntry
+from promptops.runs.actions import records
 from promptops.runs.actions.erasing import erase
 from promptops.runs.models import Run, SafetyCheck
 from promptops.safety.models import SafetyExample, SafetyModelVersion
@@ -150,6 +154,7 @@ def test_a_verdict_is_reported_from_the_page_of_its_run(client_for, editor, view
     check = waiting("", "a knitting circle")
     run = reverse("run", args=[check.run_id])
     assert "Report this verdict" in client_for(editor).get(run).content.decode()
+    assert "Blocked by mistake" not in client_for(editor).get(run).content.decode()
     assert "Report this verdict" not in client_for(viewer).get(run).content.decode()
     address = reverse("run_report", args=[check.run_id])
     assert client_for(viewer).post(address, {"side": "input"}).status_code == 403
@@ -205,7 +210,7 @@ def test_counts_of_waiting_verdicts_end_at_a_bound(client_for, editor, monkeypat
     html = client_for(editor).get(reverse("safety_queue")).content.decode()
     html = html.partition('id="queue-counts"')[2].partition("</nav>")[0]
     counts = re.findall(r'id="queue-(\w+)".*?<span class="num">([^<]*)</span>', html, re.DOTALL)
-    assert counts == [("all", "3+"), ("blocked", "1"), ("borderline", "2+"), ("reported", "0")]
+    assert counts[:4] == [("all", "3+"), ("blocked", "1"), ("borderline", "2+"), ("reported", "0")]
 
 
 def test_an_erased_run_leaves_the_queue_and_its_page_still_says_that_it_was_reported(client_for, editor, actor):
@@ -216,4 +221,117 @@ def test_an_erased_run_leaves_the_queue_and_its_page_still_says_that_it_was_repo
     assert (check.queue, reviewed.queue) == ("", "blocked")
     client = client_for(editor)
     assert "Nothing to review" in client.get(reverse("safety_queue")).content.decode()
-    assert "; reported" in client.get(reverse("run", args=[check.run_id])).content.decode()
+    assert "Reported by" in client.get(reverse("run", args=[check.run_id])).content.decode()
+
+
+# ---------------------------------------------------------------------------------------------- orders of the queue
+
+
+def walked(client, **given) -> list[int]:
+    """Return the runs that a person sees who skips each verdict."""
+    address, seen = f"{reverse('safety_queue')}?{urlencode(given)}", []
+    while match := re.search(r'of <a class="link" href="/runs/(\d+)/"', html := client.get(address).content.decode()):
+        seen.append(int(match[1]))
+        assert len(seen) < 20
+        skip = re.search(r'id="review-skip"\s+href="([^"]+)"', html)
+        assert skip is not None
+        address = unescape(skip[1])
+    return seen
+
+
+def test_the_closest_to_a_threshold_come_first_and_reports_before_all(client_for, editor):
+    near, far = waiting("borderline", distance=0.1), waiting("borderline", distance=0.9)
+    unscored, equal = waiting("blocked", distance=None), waiting("blocked", distance=0.1)
+    report, newest = waiting("reported", distance=2), waiting("blocked", distance=0.5)
+    client = client_for(editor)
+    runs = [each.run_id for each in (report, equal, near, newest, far, unscored)]
+    assert walked(client, order="uncertain") == runs
+    assert walked(client, order="uncertain", queue="blocked") == [equal.run_id, newest.run_id, unscored.run_id]
+    assert walked(client) == [each.run_id for each in (report, newest, equal, unscored, far, near)]
+    assert walked(client, order="nonsense") == walked(client)
+
+
+def test_the_order_stays_while_a_person_reviews(client_for, editor):
+    near, far = waiting("borderline", distance=0.1), waiting("borderline", distance=0.9)
+    waiting("borderline", distance=2)
+    client, address = client_for(editor, htmx=True), reverse("safety_queue_decide", args=[near.pk])
+    response = client.post(address, {"say": "right", "order": "uncertain"})
+    assert response["HX-Push-Url"] == f"{reverse('safety_queue')}?order=uncertain&before={near.pk}"
+    assert f"/runs/{far.run_id}/" in response.content.decode().partition('id="queue-bar"')[0]
+    assert f"/runs/{near.run_id}/" in say(client, near, "back", order="uncertain").partition('id="queue-bar"')[0]
+    again = client.get(reverse("safety_queue"), {"order": "uncertain", "from": near.pk}).content.decode()
+    assert f"/runs/{near.run_id}/" in again
+
+
+def test_the_queue_by_uncertainty_costs_the_same_queries_however_long(client_for, editor):
+    client = client_for(editor, htmx=True)
+
+    def queries(**given) -> int:
+        with CaptureQueriesContext(connection) as made:
+            client.get(reverse("safety_queue"), {"order": "uncertain"} | given)
+        return len(made)
+
+    first = waiting(distance=0.5)
+    waiting(distance=0.6)
+    queries()
+    one, later = queries(), queries(before=first.pk)
+    for number in range(30):
+        waiting(distance=number / 10)
+        waiting("borderline", distance=number / 10)
+    assert (queries(), queries(before=first.pk)) == (one, later)
+
+
+@pytest.mark.parametrize(
+    ("scores", "thresholds", "distance"),
+    [
+        ({"violence": 0.5, "hate": 0.1}, {"violence": 0.8, "hate": 0.8}, 1.386),  # ln 4, to the nearest
+        ({"violence": 0.8, "hate": 0.79}, {"violence": 0.5, "hate": 0.8}, 1.386),  # ln 4, to the one that blocks
+        ({"violence": 0.5}, {"violence": 0.5}, 0.0),
+        ({"violence": 0.5}, {}, None),
+        ({}, {"violence": 0.5}, None),
+    ],
+)
+def test_a_verdict_is_recorded_with_its_distance(scores, thresholds, distance):
+    named = [{SafetyCategory(name): value for name, value in each.items()} for each in (scores, thresholds)]
+    assert records._distance(*named) == (distance if distance is None else pytest.approx(distance, abs=0.001))
+
+
+# ---------------------------------------------------------------------------------------------- appeals
+
+
+@pytest.mark.parametrize(("answer", "outcome"), [("right", "Verdict upheld"), ("wrong", "Verdict overturned")])
+def test_an_appeal_goes_to_the_top_and_its_page_says_what_became_of_it(
+    client_for, editor, releaser, viewer, answer, outcome
+):
+    check = waiting("blocked", blocked=True)
+    Run.objects.filter(pk=check.run_id).update(status="blocked")
+    newer = waiting("blocked")
+    run = reverse("run", args=[check.run_id])
+    assert client_for(editor).get(run).content.decode().count("Blocked by mistake?") == 2  # at the text and the verdict
+    assert "Blocked by mistake?" not in client_for(viewer).get(run).content.decode()
+    client_for(editor, htmx=True).post(reverse("run_report", args=[check.run_id]), {"note": "It is a film title"})
+    assert AuditEntry.objects.get(action="safety.reported").actor == editor
+    page = client_for(viewer).get(run).content.decode()
+    for words in (f"<bdi>{editor.name}</bdi>", "It is a film title", "at the top of the review queue"):
+        assert words in page
+    assert "Blocked by mistake?" not in client_for(editor).get(run).content.decode()
+
+    queue = client_for(releaser).get(reverse("safety_queue")).content.decode()
+    assert f"/runs/{newer.run_id}/" not in queue.partition('id="queue-bar"')[0]
+    for words in (f"/runs/{check.run_id}/", "Blocked by mistake, says", editor.name, "It is a film title"):
+        assert words in queue
+    say(client_for(releaser, htmx=True), check, answer)
+    page = " ".join(client_for(editor).get(run).content.decode().split())
+    assert f"{outcome} by <bdi>{releaser.name}</bdi>" in page
+    assert ("This run stays as it ended" in page) is (answer == "wrong")
+
+
+def test_a_text_that_was_blocked_unjudged_can_be_appealed(client_for, editor, releaser):
+    check = waiting("", cause="language", blocked=True, scores={}, layer="")
+    SafetyCheck.objects.filter(pk=check.pk).update(decision="unavailable")
+    Run.objects.filter(pk=check.run_id).update(status="blocked")
+    client_for(editor, htmx=True).post(reverse("run_report", args=[check.run_id]), {})
+    assert "Blocked by mistake, says" in client_for(releaser).get(reverse("safety_queue")).content.decode()
+    say(client_for(releaser, htmx=True), check, "right")
+    page = " ".join(client_for(editor).get(reverse("run", args=[check.run_id])).content.decode().split())
+    assert "Marked as harmless by" in page

@@ -155,7 +155,7 @@ def test_no_change_is_no_release(actor):
 
 
 OWN = read_manifest(SHIPPED / "current.json").thresholds
-WHOLE = (SHIPPED / "model-1.ftz").read_bytes() + b"\0"  # another file, of the same model
+WHOLE = (SHIPPED / "model-2.ftz").read_bytes() + b"\0"  # another file, of the same model
 
 
 def test_another_model_goes_live_and_back(actor, django_capture_on_commit_callbacks, tmp_path):
@@ -213,11 +213,11 @@ def test_a_model_that_cannot_be_loaded_is_unavailable_with_the_reason(data, sha2
 
 def test_a_shipped_file_that_was_swapped_is_unavailable(monkeypatch, tmp_path):
     shutil.copy(SHIPPED / "current.json", tmp_path)
-    (tmp_path / "model-1.ftz").write_bytes(WHOLE)
+    (tmp_path / "model-2.ftz").write_bytes(WHOLE)
     monkeypatch.setattr(guards, "SHIPPED", tmp_path)
     spec = live.load().safety
     assert spec.guard.check("a fox").decision == VerdictDecision.UNAVAILABLE
-    assert "model-1.ftz" in spec.guard.self_test()[0]
+    assert "model-2.ftz" in spec.guard.self_test()[0]
 
 
 def test_a_setting_that_broke_the_policy_would_not_stop_the_server(actor):
@@ -247,6 +247,6 @@ def test_python_does_not_end_while_the_filter_is_loaded():
             done.set()
             return []
 
-    guards.warm_up(SimpleNamespace(mode=SafetyMode.SHADOW, guard=Guard()))
+    guards.warm_up(SimpleNamespace(mode=SafetyMode.SHADOW, guard=Guard(), asks_second=False))
     assert done.wait(5)
     assert daemons == [False]

@@ -10,7 +10,7 @@ from channels.db import database_sync_to_async
 from django.urls import reverse
 
 from promptops.compare.queries.prompt_sets import past_inputs
-from promptops.engine.safety.guard import SHIPPED
+from promptops.engine.safety.guard import SHIPPED, SafetyCategory
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
@@ -176,13 +176,13 @@ async def test_a_missing_model(publish, make_user, monkeypatch, tmp_path, unavai
     )
     if unavailable == "block":
         assert "could not judge the input" in html[-1]
-        assert "model-1.ftz" in html[-1]
+        assert "model-2.ftz" in html[-1]
         assert asked == []
     else:
         assert "A fox." in html[-1]
     alerts = (await database_sync_to_async(filter_state.state)()).alerts
     assert alerts[0].level == "bad"
-    assert "model-1.ftz" in alerts[0].text
+    assert "model-2.ftz" in alerts[0].text
 
 
 async def test_a_canceled_run_is_judged_too(publish, make_user):
@@ -198,7 +198,7 @@ async def test_a_canceled_run_is_judged_too(publish, make_user):
 
 
 async def test_a_model_that_goes_live_judges_the_next_run(publish, make_user):
-    data = (SHIPPED / "model-1.ftz").read_bytes() + b"\0"
+    data = (SHIPPED / "model-2.ftz").read_bytes() + b"\0"
 
     def new_model():
         import hashlib
@@ -352,7 +352,7 @@ def test_the_list_of_runs_is_filtered_by_verdict(client_for, viewer):
     [
         ({"mode": "off"}, "The safety filter is off", "bad"),
         ({"mode": "enforce", "when_language": "allow", "when_down": "allow"}, "fails open", "warn"),
-        ({"thresholds": {"violence": 1.0}}, "The safety filter is failing", "bad"),
+        ({"thresholds": dict.fromkeys(SafetyCategory, 1.0)}, "The safety filter is failing", "bad"),
         ({"terms": (Term("deny", "fox", "other"),)}, "The safety filter is failing", "bad"),
     ],
 )

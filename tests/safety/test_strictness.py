@@ -1,4 +1,4 @@
-"""Which changes of the safety filter only make it stricter, so that a freeze lets them pass."""
+"""Changes of the safety filter that only make it stricter, which a freeze lets pass."""
 
 import pytest
 
@@ -14,6 +14,8 @@ from promptops.safety.strictness import is_stricter
         ({"mode": "enforce"}, {"mode": "unheard"}, False),
         ({"when_down": "allow"}, {"when_down": "block"}, True),
         ({"when_language": "block"}, {"when_language": "allow"}, False),
+        ({"when_expected": "allow"}, {"when_expected": "block"}, True),
+        ({"expected_languages": None}, {"expected_languages": "Spanish"}, False),
         ({"violence_from": 0.8}, {"violence_from": 0.5}, True),
         ({"violence_from": 0.5}, {"violence_from": 0.8}, False),
         ({"violence_from": None}, {"violence_from": 0.8}, True),

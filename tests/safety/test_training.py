@@ -1,6 +1,7 @@
-"""Training a new model from reviewed texts: the page, the command, and refusals."""
+"""Training a new model from reviewed texts: the page, the command, and refusals. A training takes 5 s."""
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def test_a_model_learns_reviewed_texts_is_evaluated_and_goes_live_by_the_panel(
     assert "Recall of violence" in panel
     version = SafetyModelVersion.objects.get(number=2)
     assert (version.user, version.manifest["examples"]) == (releaser, 12)
-    assert version.manifest["texts"] == 1282 + 12
+    assert version.manifest["texts"] == 2181 + 12
     assert version.manifest["beside"]["model"] == 1
     assert SafetySettings.objects.get(pk=1).model.number == 1
     assert AuditEntry.objects.get(action="safety.model_trained").after["model"] == 2
@@ -95,7 +96,7 @@ def test_a_model_learns_reviewed_texts_is_evaluated_and_goes_live_by_the_panel(
         "Measured on these texts: 1 of XSTest, 1 of enhanced video prompts, 1 of image prompts, 1 of video prompts."
         in page
     )
-    assert "72 harmful and 198 harmless held-out texts" in page
+    assert "134 harmful and 302 harmless held-out texts" in page
 
 
 def test_a_training_with_nothing_new_to_learn_is_refused(client_for, releaser):
@@ -213,6 +214,7 @@ def test_an_invalid_rubric_is_refused(actor, tmp_path):
         safety_training.train(by=actor, rubric=tmp_path / "short.tsv")
 
 
+# Three trainings, the last one on a third of the rubric: 11 s.
 def test_the_command_makes_the_model_live_or_writes_files(tmp_path):
     examples()
     out = io.StringIO()
@@ -223,6 +225,9 @@ def test_the_command_makes_the_model_live_or_writes_files(tmp_path):
     call_command("train_safety", target=0.05, stdout=out)
     assert "the same as model 2; only its thresholds differ. They are live as r2" in out.getvalue()
     assert SafetySettings.objects.get(pk=1).thresholds["violence"] < version.manifest["thresholds"]["violence"]
-    call_command("train_safety", folder=tmp_path / "files", stdout=out)
-    assert (tmp_path / "files" / "current.json").exists()
+    head, *lines = RUBRIC.read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "rubric.tsv").write_text("".join([head, *lines[::3]]), encoding="utf-8")
+    given = {"rubric": tmp_path / "rubric.tsv", "folder": tmp_path / "files", "promote_worse": True}
+    call_command("train_safety", **given, stdout=out)
+    assert json.loads((tmp_path / "files" / "current.json").read_text())["texts"] == len(lines[::3])
     assert SafetyModelVersion.objects.count() == 2

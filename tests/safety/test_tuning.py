@@ -87,7 +87,7 @@ def test_try_shows_that_a_model_cannot_judge(client_for, editor, monkeypatch, tm
     guards.forget_models()
     html = try_text(client_for(editor, htmx=True), "a fox in the snow")
     assert "not judged" in html
-    assert "model-1.ftz" in html
+    assert "model-2.ftz" in html
     assert "allowed" not in html
 
 
@@ -132,8 +132,8 @@ def replayed(client, **thresholds) -> str:
 
 def test_thresholds_are_replayed_over_past_runs(client_for, viewer):
     passes = judged_run(0.6, input="a stormy sea")
-    blocked = judged_run(0.9, input=BAD, input_masked=True, output="gory", output_masked=True)
-    erased = judged_run(0.9, erased_at=timezone.now())
+    blocked = judged_run(0.96, input=BAD, input_masked=True, output="gory", output_masked=True)
+    erased = judged_run(0.96, erased_at=timezone.now())
     judged_run(check={"layer": "deny_terms", "decision": "block", "scores": {}})
     client = client_for(viewer, htmx=True)
     html = replayed(client)
@@ -148,7 +148,7 @@ def test_thresholds_are_replayed_over_past_runs(client_for, viewer):
     assert f"/runs/{passes.pk}/" in html
     assert f"/runs/{blocked.pk}/" in html
     assert f"/runs/{erased.pk}/" not in html
-    html = replayed(client, violence="0.95")
+    html = replayed(client, violence="0.97")
     assert "Would have blocked <b>0</b> of 3 runs" in html
     assert "would pass" in html
 
@@ -194,7 +194,7 @@ def test_a_releaser_reviews_and_releases_thresholds(client_for, releaser, editor
 
 
 def test_the_panel_warns_of_a_filter_that_would_fail(client_for, releaser):
-    given = {"violence": "1", "expected": "0"}
+    given = {"sexual": "1", "expected": "0"}
     assert (
         "fails its self-test"
         in client_for(releaser, htmx=True).post(reverse("safety_thresholds"), given).content.decode()
@@ -204,16 +204,16 @@ def test_the_panel_warns_of_a_filter_that_would_fail(client_for, releaser):
 def test_precision_and_recall_on_labeled_texts(client_for, viewer):
     client = client_for(viewer, htmx=True)
     html = replayed(client)
-    assert "270 texts of the rubric" in html
-    assert "(46 of 72)" in html  # the recall in the manifest: 0.6389
+    assert "436 texts of the rubric" in html
+    assert "(76 of 134)" in html  # the recall in the manifest: 0.5672
     assert "proposed" not in html
     html = replayed(client, violence="0.5")
     assert '<rect class="proposed"' in html
-    judged_run(0.9, check={"decision": "block", "review": "right"})
-    judged_run(0.9, check={"decision": "block", "review": "wrong"})
+    judged_run(0.96, check={"decision": "block", "review": "right"})
+    judged_run(0.96, check={"decision": "block", "review": "wrong"})
     html = replayed(client)
     assert "2 reviewed texts of runs" in html
-    assert "(47 of 73)" in html
+    assert "(77 of 135)" in html
 
 
 def test_texts_that_another_model_judged_are_scored_again(client_for, viewer, monkeypatch):
@@ -238,21 +238,21 @@ def test_texts_that_another_model_judged_are_scored_again(client_for, viewer, mo
 
 
 def test_terms_that_changed_since_count_in_a_replay(client_for, viewer):
-    judged_run(0.9, input="an acme cola and nothing else")
-    judged_run(0.9, input=BAD)
+    judged_run(0.96, input="an acme cola and nothing else")
+    judged_run(0.96, input=BAD)
     client = client_for(viewer, htmx=True)
     assert "Would have blocked <b>2</b> of 2 runs" in replayed(client)
     change(terms=(Term("deny", "acme cola", "other"), Term("allow", "is beheaded and his bloody corpse lies")))
     html = replayed(client)
     assert "Would have blocked <b>0</b> of 2 runs" in html
     assert "1 run contains a denied term" in " ".join(html.split())
-    run = judged_run(0.9, revision=1)  # with these terms
+    run = judged_run(0.96, revision=1)  # with these terms
     assert "Would have blocked <b>1</b> of 3 runs" in replayed(client)
     change(thresholds={"hate": 0.5})  # scores do not depend on thresholds
     assert "2 texts judged by another model or other terms" in replayed(client)
     change(terms=())
     assert "Would have blocked <b>1</b> of 3 runs" in replayed(client)  # with the model's real scores
-    assert run.safety_checks.get().scores["violence"] == 0.9
+    assert run.safety_checks.get().scores["violence"] == 0.96
 
 
 def test_replays_cost_the_same_queries_at_1_and_900_runs(client_for, viewer):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,10 @@ PYTHON = str(Path(sys.base_prefix) / "bin" / "python3")
 PACKAGES = "/usr/local/lib/promptops-packages"
 """Where the machine has the packages that these tests run with."""
 
-HIDDEN = ("VIRTUAL_ENV", "PYTHONPATH", "DJANGO_SETTINGS_MODULE", "VAR_DIR", "HOST", "PORT", "DATABASE_URL", "REDIS_URL")
+SHELL = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TERM|(?:https?|no|all|ftp)_proxy|PIP_\w+|SSL_CERT_\w+|\w+_CA_BUNDLE", re.I
+)
+"""The variables that a shell of the machine has: those of a login, and what leads to the network."""
 
 BOOT = """
 set -eu
@@ -75,6 +79,20 @@ shift 3
 exec "$@"
 """
 
+JOIN = """
+set -eu
+[ -e /sys/class/net/network ] || ip link show network > /dev/null 2>&1 || {{
+  ip link add network type bridge
+  ip address add 10.77.0.1/24 dev network
+  ip link set network up
+}}
+ip link add {name} type veth peer name eth0 netns {holder}
+ip link set {name} master network up
+nsenter --net=/proc/{holder}/ns/net sh -c \
+  'ip address add {address}/24 dev eth0; ip link set lo up; ip link set eth0 up'
+echo {address} {name} >> /etc/hosts
+"""
+
 LIMITS = """
 import ctypes, json, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -92,6 +110,14 @@ if calls:
     assert seccomp.seccomp_load(context) == 0
 os.execvp(sys.argv[1], sys.argv[1:])
 """
+
+
+def shell_environment() -> dict[str, str]:
+    """Return the environment of a login shell, without the settings that the tests run with.
+
+    A setting of the tests, such as SECRET_KEY, would overrule the file `.env` and the secret key of the machine.
+    """
+    return {name: value for name, value in os.environ.items() if SHELL.fullmatch(name)}
 
 
 class Machine:
@@ -114,18 +140,38 @@ class Machine:
         if self._holder.stdout.readline() != "ready\n":
             missing(f"no copy of this machine can be made: {self._holder.stderr.read().strip()[-200:]}")
 
-    def _enter(self, *, shares_network: bool) -> list[str]:
-        network = [] if shares_network else ["--net"]
+    def _enter(self, *, shares_network: bool, network_of: int = 0) -> list[str]:
+        network = [] if shares_network else [f"--net=/proc/{network_of or self._holder.pid}/ns/net"]
         return ["nsenter", "--target", str(self._holder.pid), "--mount", *network, "chroot", str(self._disk / "root")]
 
+    def join(self, name: str, number: int) -> int:
+        """Make a network of its own for a service, as a container has, and return the process that holds it.
+
+        All services reach each other, and the machine reaches all of them, by their names.
+        """
+        holder = subprocess.Popen(
+            [*self._enter(shares_network=False), "unshare", "--net", "sleep", "infinity"], text=True
+        )
+        self._started.append(holder)
+        until = time.monotonic() + 10
+        while os.readlink(f"/proc/{holder.pid}/ns/net") in {
+            os.readlink(f"/proc/{pid}/ns/net") for pid in (os.getpid(), self._holder.pid)
+        }:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        self.run(JOIN.format(name=name, holder=holder.pid, address=f"10.77.0.{number}"))
+        return holder.pid
+
     def run(
-        self, command: str, *, cwd: Path = CHECKOUT, shares_network: bool = False, **more: str
+        self, command: str, *, cwd: Path = CHECKOUT, shares_network: bool = False, network_of: int = 0, **more: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of the shell to its end. It fails the test unless its exit code is 0."""
-        kept = {name: value for name, value in os.environ.items() if name not in HIDDEN}
         done = subprocess.run(
-            [*self._enter(shares_network=shares_network), "bash", "-euc", f"umask 022; cd {cwd}\n{command}"],
-            env=kept | more,
+            [
+                *self._enter(shares_network=shares_network, network_of=network_of),
+                *("bash", "-euc", f"umask 022; cd {cwd}\n{command}"),
+            ],
+            env=shell_environment() | more,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -144,6 +190,7 @@ class Machine:
         environment: dict[str, str],
         denies_writable_code: bool = False,
         calls: tuple[str, ...] = (),
+        network_of: int = 0,
     ) -> "subprocess.Popen[str]":
         """Start a process that can write to its folder of state and to an empty /tmp only.
 
@@ -156,7 +203,7 @@ class Machine:
         launch = [PYTHON, "-I", "-c", limits, *command]
         confined = ["unshare", "--mount", "sh", "-c", CONFINE, "sh", state, cwd, user, *drop, *clean, *launch]
         process = subprocess.Popen(
-            [*self._enter(shares_network=False), *confined],
+            [*self._enter(shares_network=False, network_of=network_of), *confined],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -166,12 +213,14 @@ class Machine:
         self._started.append(process)
         return process
 
-    def serve(self, command: str, *, cwd: Path, **more: str) -> "subprocess.Popen[str]":
-        """Start a command of the shell as root, with the network of this machine."""
-        kept = {name: value for name, value in os.environ.items() if name not in HIDDEN}
+    def serve(self, command: str, *, cwd: Path, network_of: int = 0, **more: str) -> "subprocess.Popen[str]":
+        """Start a command of the shell as root, with the network of a service or of this machine."""
         process = subprocess.Popen(
-            [*self._enter(shares_network=True), "bash", "-euc", f"umask 022; cd {cwd}\nexec {command}"],
-            env=kept | more,
+            [
+                *self._enter(shares_network=not network_of, network_of=network_of),
+                *("bash", "-euc", f"umask 022; cd {cwd}\nexec {command}"),
+            ],
+            env=shell_environment() | more,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

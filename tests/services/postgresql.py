@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from tests.conftest import missing
+from tests.services.once import made_once
 from tests.services.server import SECRET_KEY, free_port, manage
 
 SERVER = os.environ.get("TEST_POSTGRES_URL") or "postgresql://postgres@127.0.0.1:5432"
@@ -45,15 +46,34 @@ def own_database(*, has_tables: bool = False, prefix: str = "") -> Iterator[str]
             server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+def make_tables(url: str) -> None:
+    """Give an empty database all its tables. The first call of a test run migrates it; the others read its dump."""
+
+    def migrate(path: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            done = manage(Path(folder), "migrate", "--verbosity=0", DATABASE_URL=url, SECRET_KEY=SECRET_KEY)
+        assert done.returncode == 0, done.stderr
+        _dump("pg_dump", "--format=custom", "--no-owner", f"--file={path}", url)
+
+    path, is_new = made_once("promptops.dump", migrate)
+    if not is_new:
+        _dump("pg_restore", "--exit-on-error", "--no-owner", f"--dbname={url}", str(path))
+
+
+def _dump(*command: str) -> None:
+    if not shutil.which(command[0]):
+        missing(f"PostgreSQL's {command[0]} is not installed")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @cache
 def _template() -> str:
-    """Return the name of a database with all its tables, which is made once for this process: that takes seconds."""
+    """Return the name of a database with all its tables, which is made once for this process."""
     stack = ExitStack()
     atexit.register(stack.close)
     url = stack.enter_context(own_database())
-    with tempfile.TemporaryDirectory() as folder:
-        done = manage(Path(folder), "migrate", "--verbosity=0", DATABASE_URL=url, SECRET_KEY=SECRET_KEY)
-    assert done.returncode == 0, done.stderr
+    make_tables(url)
     return url.rpartition("/")[2]
 
 
@@ -132,14 +152,12 @@ def _new(programs: Path) -> OwnPostgreSQL:
 
 @cache
 def _migrated(programs: Path) -> OwnPostgreSQL:
-    """Return a stopped server whose database has all its tables; made once, since making them takes seconds."""
+    """Return a stopped server whose database has all its tables; made once for this process."""
     server = _new(programs)
     server.make()
     server.start()
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            done = manage(Path(folder), "migrate", "--verbosity=0", DATABASE_URL=server.url, SECRET_KEY=SECRET_KEY)
-        assert done.returncode == 0, done.stderr
+        make_tables(server.url)
     finally:
         server.stop("fast")  # not "immediate": each copy would begin with a recovery
     return server

@@ -20,9 +20,14 @@ from tests.services.server import ROOT, Browser, free_port
 PROXIES = ("nginx", "caddy")
 VISITOR = "127.0.0.2"
 """The address that visitors come from, so that it differs from the proxy's own."""
-SUB_PATHS = """
+OTHERS = """
 server {{
-    listen {port};
+    listen {bare};
+    gzip on; gzip_types text/event-stream;
+    location / {{ proxy_pass http://promptops; proxy_set_header Host localhost; {ignored} }}
+}}
+server {{
+    listen {sub_path};
     server_name localhost;
     location /promptops/ {{ proxy_pass http://promptops/; proxy_set_header X-Forwarded-Prefix /promptops; }}
     location /whole/ {{ proxy_pass http://promptops; proxy_set_header Host localhost; }}
@@ -46,16 +51,20 @@ http {{
 
 
 class Proxy:
-    """A running proxy: its address with HTTPS, that without, and that of its sub-paths (nginx only)."""
+    """A running proxy: its address with HTTPS, and its port without.
 
-    def __init__(self, name: str, folder: Path, ports: list[int]) -> None:
+    nginx has two more: one with sub-paths, and a bare one, which has nginx's defaults and compresses. A proxy that
+    `collects` is set up to pass answers on in one piece, whatever PromptOps says.
+    """
+
+    def __init__(self, name: str, folder: Path, ports: list[int], *, collects: bool = False) -> None:
         program = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
         if program is None:
             missing(f"{name} is not installed")
-        self.http_port, self.https_port, self.sub_path_port = free_port(), free_port(), free_port()
+        self.http_port, self.https_port, self.sub_path_port, self.bare_port = (free_port() for _ in range(4))
         self.address = f"https://localhost:{self.https_port}"
         folder.mkdir()
-        command, more = getattr(self, f"_{name}")(folder, ports)
+        command, more = getattr(self, f"_{name}")(folder, ports, collects)
         self._process = subprocess.Popen(
             [str(program), *command], env=os.environ | more, stderr=(folder / "log").open("w"), stdin=subprocess.DEVNULL
         )
@@ -71,7 +80,7 @@ class Proxy:
                 raise AssertionError((folder / "log").read_text())
             time.sleep(0.1)
 
-    def _nginx(self, folder: Path, ports: list[int]) -> tuple[list[str], dict[str, str]]:
+    def _nginx(self, folder: Path, ports: list[int], collects: bool) -> tuple[list[str], dict[str, str]]:
         make_certificate(folder)
         site = (ROOT / "deploy" / "nginx.conf").read_text()
         servers = "\n".join(f"    server 127.0.0.1:{port} fail_timeout=5s;" for port in ports)
@@ -91,13 +100,21 @@ class Proxy:
             user="user root;" if os.geteuid() == 0 else "",
             folder=folder,
             temporary="".join(f"{kind}_temp_path {folder}/{kind}; " for kind in kinds),
-            more=SUB_PATHS.format(port=f"127.0.0.1:{self.sub_path_port}"),
+            more=OTHERS.format(
+                sub_path=f"127.0.0.1:{self.sub_path_port}",
+                bare=f"127.0.0.1:{self.bare_port}",
+                ignored="proxy_ignore_headers X-Accel-Buffering;" if collects else "",
+            ),
         )
         (folder / "nginx.conf").write_text(text)
         return ["-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"], {}
 
-    def _caddy(self, folder: Path, ports: list[int]) -> tuple[list[str], dict[str, str]]:
-        return ["run", "--config", str(ROOT / "deploy" / "Caddyfile"), "--adapter", "caddyfile"], {
+    def _caddy(self, folder: Path, ports: list[int], collects: bool) -> tuple[list[str], dict[str, str]]:
+        text = (ROOT / "deploy" / "Caddyfile").read_text()
+        (folder / "Caddyfile").write_text(
+            text.replace("health_uri", "buffer_responses\n\t\thealth_uri") if collects else text
+        )
+        return ["run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"], {
             "PROMPTOPS_SITE": "localhost",
             "PROMPTOPS_PROCESSES": " ".join(f"127.0.0.1:{port}" for port in ports),
             "HTTP_PORT": str(self.http_port),
@@ -146,9 +163,9 @@ def make_certificate(folder: Path) -> None:
 
 
 @contextmanager
-def proxying(name: str, folder: Path, ports: list[int]) -> Iterator[Proxy]:
+def proxying(name: str, folder: Path, ports: list[int], *, collects: bool = False) -> Iterator[Proxy]:
     """Run the proxy in front of the servers at these ports."""
-    proxy = Proxy(name, folder, ports)
+    proxy = Proxy(name, folder, ports, collects=collects)
     try:
         yield proxy
     finally:

@@ -1,6 +1,5 @@
 """`manage.py serve` and other commands in real processes, and browsers that talk to them."""
 
-import atexit
 import json
 import os
 import queue
@@ -15,7 +14,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +21,12 @@ import aiohttp
 import httpx
 
 from tests.conftest import PASSWORD
+from tests.services.once import made_once
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = {"name": "Ada Lovelace", "username": "ada", "password": PASSWORD, "password_again": PASSWORD}
 SECRET_KEY = "a key for tests that is long enough to be accepted"
-LINK = re.compile(r"http://\S+/(?:setup|join|password)/\S+")
+LINK = re.compile(r"https?://\S+/(?:setup|join|password)/\S+")
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
@@ -51,7 +50,7 @@ def manage(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedPr
         env=environment(folder, **more),
         capture_output=True,
         text=True,
-        timeout=120,  # far above what it takes: a busy machine decides no test
+        timeout=600,  # far above what it takes: a busy machine decides no test
         check=False,
     )
 
@@ -123,20 +122,18 @@ class Server:
         self._reader.join(5)
 
 
-@cache
-def _migrated() -> Path:
-    """An empty database with all its tables, made once: making them takes longer than most of what is tested."""
-    folder = Path(tempfile.mkdtemp(prefix="promptops-migrated-"))
-    atexit.register(shutil.rmtree, folder, True)
-    done = manage(folder, "migrate", "--verbosity=0", SECRET_KEY=SECRET_KEY)
-    assert done.returncode == 0, done.stderr
-    return folder / "promptops.sqlite3"
+def _migrate(path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="promptops-migrated-") as folder:
+        done = manage(Path(folder), "migrate", "--verbosity=0", SECRET_KEY=SECRET_KEY)
+        assert done.returncode == 0, done.stderr
+        shutil.copy(Path(folder) / "promptops.sqlite3", path)
 
 
 def make_database(folder: Path) -> Path:
-    """An empty database with all its tables in the folder."""
+    """Make an empty database with all its tables in the folder: a copy, since making the tables takes seconds."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copy(_migrated(), folder / "promptops.sqlite3"))
+    made, _ = made_once("promptops.sqlite3", _migrate)
+    return Path(shutil.copy(made, folder / "promptops.sqlite3"))
 
 
 @contextmanager

@@ -10,19 +10,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.server import SECRET_KEY, Server, administrator, hint, make_database, manage
+from tests.services.server import SECRET_KEY, Browser, Server, administrator, hint, make_database, manage
 from tests.services.test_upgrade import ENGINES, ENTRIES, database, rows
 
 KEY = {"SECRET_KEY": SECRET_KEY}
 
 
-def publish(folder: Path, url: str, text: str) -> None:
+def publish(browser: Browser, url: str, text: str) -> None:
+    """Publish on a page, which takes no process of its own."""
+    ((base,),) = rows(url, "SELECT live_version_id FROM promptops_template WHERE name = 'enhance'")
+    given = {"body": text, "base": str(base), "confirm": "1", "note": "Try"}
+    answer = browser.post("/prompts/enhance/publish/", given)
+    assert "HX-Redirect" in answer.headers, answer.text
+
+
+def publish_by_command(folder: Path, url: str, text: str) -> None:
     file = folder / "text.txt"
     file.write_text(text)
     done = manage(folder, "publish", "enhance", "--file", str(file), "--note", "Try", DATABASE_URL=url, **KEY)
     assert done.returncode == 0, done.stderr
 
 
+# Eight processes, one after the other: 8 s.
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_backup_of_a_running_server_is_put_back_whole(tmp_path: Path, engine: str) -> None:
     if engine == "postgresql" and shutil.which("pg_dump") is None:
@@ -34,13 +43,15 @@ def test_a_backup_of_a_running_server_is_put_back_whole(tmp_path: Path, engine: 
         server = Server(tmp_path, **command)
         stack.callback(server.kill)
         server.wait_for("PromptOps is up", seconds=60)
-        publish(tmp_path, url, "Before the backup.")
+        browser = administrator(server)
+        stack.callback(browser.close)
+        publish(browser, url, "Before the backup.")
         before = rows(url, ENTRIES)
         done = manage(tmp_path, "backup", str(backup), **command)
         assert done.returncode == 0, done.stderr
         assert rows(url, ENTRIES)[: len(before)] == before
         assert {path.stat().st_mode & 0o077 for path in (backup, *backup.iterdir())} == {0}
-        publish(tmp_path, url, "After the backup.")
+        publish(browser, url, "After the backup.")
 
         refused = manage(tmp_path, "restore", str(backup), "--replace", **command)
         assert refused.returncode == 1
@@ -49,7 +60,8 @@ def test_a_backup_of_a_running_server_is_put_back_whole(tmp_path: Path, engine: 
 
         wrong = manage(tmp_path, "restore", str(backup), "--replace", **command | {"SECRET_KEY": "x" * 40})
         assert wrong.returncode == 1
-        assert "Nothing was restored. The secret key is not the one" in wrong.stderr
+        refusal = "Nothing was restored. The secret key in SECRET_KEY is not the one that this backup was made with."
+        assert refusal in wrong.stderr
         assert "After the backup." in str(rows(url, "SELECT body FROM promptops_version"))
 
         done = manage(tmp_path, "restore", str(backup), "--replace", **command)
@@ -66,7 +78,7 @@ def test_a_backup_of_a_running_server_is_put_back_whole(tmp_path: Path, engine: 
         epochs = [(json.loads(side) if isinstance(side, str) else side)["epoch"] for side in (before, after)]
         assert epochs[0] != epochs[1]
         assert rows(url, "SELECT epoch FROM promptops_liveconfiguration") == [[epochs[1]]]
-        publish(tmp_path, url, "After the restore.")
+        publish_by_command(tmp_path, url, "After the restore.")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -80,11 +92,11 @@ async def test_a_page_and_a_forgotten_server_take_over_the_restored_revision(tmp
         server.wait_for("PromptOps is up", seconds=60)
         browser = administrator(server)
         stack.callback(browser.close)
-        publish(tmp_path, url, "Before the backup.")
+        publish(browser, url, "Before the backup.")
         done = manage(tmp_path, "backup", str(folder), **command)
         assert done.returncode == 0, done.stderr
         ((restored, epoch),) = rows(url, "SELECT revision, epoch FROM promptops_liveconfiguration")
-        publish(tmp_path, url, "After the backup.")
+        publish(browser, url, "After the backup.")
         async with browser.page() as page:
             assert await hint(page, "revision", above=restored) == restored + 1
             await asyncio.to_thread(restore_by_hand, folder, url, engine, tmp_path)

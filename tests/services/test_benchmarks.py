@@ -5,6 +5,10 @@ import sys
 import time
 from pathlib import Path
 
+from django.urls import resolve, reverse
+
+from benchmarks import keys
+from promptops.site.context import NAV
 from tests.services.server import ROOT, environment, make_database
 
 
@@ -39,3 +43,9 @@ def test_the_benchmark_of_following_ends_when_a_hint_is_lost(tmp_path: Path) -> 
     )
     assert done.returncode == 1
     assert "no release was heard of within 0.2 s" in done.stderr.lower()
+
+
+def test_the_benchmark_of_keys_has_each_page_of_the_navigation() -> None:
+    paths = {*keys.PAGES, *keys.TYPED, *keys.GOES.values()}
+    assert {reverse(item.name) for item in NAV} <= paths
+    assert all(resolve(path).url_name for path in paths)

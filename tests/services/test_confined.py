@@ -34,16 +34,21 @@ def container() -> dict[str, list[str]]:
     return found
 
 
-def unit(name: str) -> dict[str, dict[str, list[str]]]:
+def unit_in(text: str) -> dict[str, dict[str, list[str]]]:
     """Return the lines of a unit for systemd, by section and name. A name may have several lines."""
     found: dict[str, dict[str, list[str]]] = {}
-    for line in (DEPLOY / "systemd" / name).read_text().splitlines():
+    for line in text.splitlines():
         if line.startswith("["):
             section = found.setdefault(line.strip("[]"), {})
         elif line and not line.startswith("#"):
             key, _, value = line.partition("=")
             section.setdefault(key, []).append(value)
     return found
+
+
+def unit(name: str) -> dict[str, dict[str, list[str]]]:
+    """Return the lines of a unit of this folder."""
+    return unit_in((DEPLOY / "systemd" / name).read_text())
 
 
 @dataclass

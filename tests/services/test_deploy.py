@@ -81,6 +81,16 @@ def test_backups_of_the_image_fit_the_database_of_compose():
     assert (base, SERVICES["postgresql"]["image"]) == (["bookworm"], "postgres:15-bookworm")
 
 
+def test_compose_builds_with_the_base_of_the_containerfile_and_packages_of_the_project():
+    text = (ROOT / "Containerfile").read_text()
+    for name, value in SERVICES["promptops"]["build"]["args"].items():
+        (default,) = re.findall(rf'^ARG {name}="?([^"\n]*)', text, re.M)
+        assert value == f"${{{name}:-{default}}}"
+    (packages,) = re.findall(r"echo 'EXTRAS=(.*)'", (ROOT / "docs" / "install.md").read_text())
+    project = (ROOT / "pyproject.toml").read_text()
+    assert [name for name in packages.split() if f'"{name}>=' not in project] == []
+
+
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_knows_every_line_of_the_units(tmp_path, name):
     if not shutil.which("systemd-analyze"):

@@ -8,7 +8,7 @@ from tests.services.postgresql import own_database
 from tests.services.server import ROOT, environment, make_database
 
 PROGRAM = """
-import django; django.setup()
+import django; from promptops.__main__ import without_collecting; without_collecting(django.setup)
 from benchmarks.big import filling, measuring, pages
 filling.fill(200)
 assert filling.is_filled()

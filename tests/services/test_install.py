@@ -7,51 +7,106 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.services.machine import CHECKOUT, PACKAGES, PYTHON, Machine, own_machine
 from tests.services.server import LINK, ROOT, free_port
-from tests.services.test_confined import STATE, unit
+from tests.services.test_confined import STATE, unit_in
 
 PAGE = (ROOT / "docs" / "install.md").read_text()
-SYSTEMD = ("Systemd and a proxy", "nginx", "Caddy", "The first administrator", "Watch it", "Upgrade")
+SYSTEMD = (
+    "Systemd and a proxy",
+    "One process",
+    "Two processes",
+    "nginx",
+    "Caddy",
+    "The first administrator",
+    "Change a setting",
+    "More packages",
+    "Watch it",
+    "Upgrade",
+    "Go back",
+    "Restore",
+)
 RUN = {"A checkout", "Compose with PostgreSQL and Redis", *SYSTEMD}
 """The sections whose commands are run below."""
+WAYS = {"One process": ("8000",), "Two processes": ("8000", "8001")}
+"""The sections of which a reader chooses one, with the ports of its processes."""
+
+FRESH = """
+rm -rf /etc/postgresql/* /var/lib/postgresql/* /var/lib/redis/*
+! command -v pg_createcluster || LC_ALL=C pg_createcluster "$(ls /usr/lib/postgresql | tail -n 1)" main
+"""
+"""Undo what the copied machine has of its own. A cluster is as Debian makes it, without a locale."""
+
+PG_CTL = "pg_ctlcluster --skip-systemctl-redirect $(ls /etc/postgresql) main"
+OTHERS = {
+    ("postgresql.service", "enable"): f"{PG_CTL} start",
+    (
+        "redis-server.service",
+        "enable",
+    ): "install -d -o redis /run/redis; runuser -u redis redis-server /etc/redis/redis.conf",
+    ("nginx.service", "restart"): "nginx",
+    ("nginx.service", "reload"): "nginx -s reload",
+    ("caddy.service", "restart"): "true",  # it would ask a public authority for a certificate
+}
+"""What starts the units of Debian's own packages."""
+
+END = f"""
+test ! -e /run/nginx.pid || kill $(cat /run/nginx.pid)
+test ! -e /run/redis/redis-server.pid || kill -KILL $(cat /run/redis/redis-server.pid)  # it would not end unsaved
+test ! -e /run/postgresql/.s.PGSQL.5432 || {PG_CTL} -m immediate stop
+"""
 
 SYSTEMCTL = '#!/bin/sh\necho "$*" >> /run/systemctl\n'
 USES_NETWORK = re.compile(r"apt-get |/pip (?:install|wheel) |make run")
 VISIT = f"{PYTHON} -m tests.services.visit {{link}} {{address}}"
 VISITOR = {"PYTHONPATH": f"{CHECKOUT}:{PACKAGES}", "PYTHONDONTWRITEBYTECODE": "1"}
+METRICS = (
+    'curl --fail --silent --header "Authorization: Bearer $(sed -n s/^METRICS_TOKEN=//p /var/lib/promptops/.env)" '
+    "http://127.0.0.1:{port}/metrics"
+)
 WRITES_HERE = re.compile(r"> \.env|0600 \.env|make run")
 """Commands that write into the checkout; they run in a copy of it."""
 
 
-def blocks() -> list[tuple[str, str, bool]]:
-    """Return each block of commands with the title of its section, and whether it was tried."""
+class Block(NamedTuple):
+    """Commands of the page. `way` is the way of WAYS that needs them, or empty if every way does."""
+
+    title: str
+    code: str
+    is_tried: bool
+    way: str
+
+
+def blocks() -> list[Block]:
+    """Return all blocks of commands."""
     found = []
     for section in re.split(r"^##+ ", PAGE, flags=re.M)[1:]:
         title = section.splitlines()[0]
         for before, code in re.findall(r"([^\n]*)\n+```sh\n(.*?)```", section, re.S):
-            found.append((title, code, not before.startswith("**Not tried**")))
+            way = next((way for way in WAYS if before.lower().startswith(f"with {way.lower()}")), "")
+            found.append(Block(title, code, not before.startswith("**Not tried**"), way))
     return found
 
 
-def commands(title: str) -> list[str]:
+def commands(title: str, way: str = "") -> list[str]:
     """Return the commands of a section that were tried, one for each, in their order."""
     return [
         command
-        for section, code, is_tried in blocks()
-        for command in code.replace("\\\n", "").splitlines()
-        if section == title and is_tried
+        for block in blocks()
+        for command in block.code.replace("\\\n", "").splitlines()
+        if block.title == title and block.is_tried and block.way in {"", way}
     ]
 
 
 def test_every_command_is_run_or_marked() -> None:
     assert PAGE.count("```") == 2 * len(blocks())
-    assert {title for title, _, is_tried in blocks() if is_tried} == RUN
-    for _, code, is_tried in blocks():
-        assert is_tried != bool(re.search(r"\b(docker|podman)\b", code)), code
+    assert {block.title for block in blocks() if block.is_tried} == RUN
+    for block in blocks():
+        assert block.is_tried != bool(re.search(r"\b(docker|podman)\b", block.code)), block.code
 
 
 def test_the_files_that_the_commands_name_are_there() -> None:
@@ -68,57 +123,72 @@ def machine(tmp_path) -> Iterator[Machine]:
         yield made
 
 
+def test_a_shell_of_the_machine_has_no_setting_of_the_tests(machine) -> None:
+    """A SECRET_KEY or an empty PUBLIC_ADDRESS would overrule the files that the page writes."""
+    names = {line.partition("=")[0] for line in machine.run("env").stdout.splitlines()}
+    served = machine.serve("sh -c 'env; echo ended'", cwd=CHECKOUT)
+    names |= {line.partition("=")[0] for line in machine.wait_for(served, "^ended$").splitlines()}
+    settings = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs" / "configuration.md").read_text(), re.M))
+    assert {"SECRET_KEY", "PUBLIC_ADDRESS", "VAR_DIR", "DATABASE_URL"} <= settings & set(os.environ)
+    assert names & settings == set()
+
+
 class Systemd:
-    """A stand-in for systemd with the units: it starts the commands of `systemctl` that the shell has noted."""
+    """A stand-in for systemd: it starts the commands of units, for each `systemctl` that the shell noted."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.server: subprocess.Popen[str] | None = None
-        self.printed = ""
+        self.processes: dict[str, subprocess.Popen[str]] = {}
 
     def follow(self) -> None:
         """Do what was noted since the last time."""
-        notes = self.machine.run("cat /run/systemctl; rm -f /run/systemctl").stdout if self._noted() else ""
+        notes = self.machine.run("cat /run/systemctl 2>/dev/null || true; rm -f /run/systemctl").stdout
         for verb, *words in (line.split() for line in notes.splitlines()):
             for name in (word for word in words if word.endswith(".service")):
-                getattr(self, f"_{verb.replace('-', '_')}")(name)
+                if name.startswith("promptops"):
+                    getattr(self, verb)(name)
+                else:
+                    self.machine.run(OTHERS[name, verb])
 
-    def _noted(self) -> bool:
-        return "yes" in self.machine.run("test ! -e /run/systemctl || echo yes").stdout
+    def _unit(self, name: str) -> dict[str, list[str]]:
+        """Return the lines of the unit's section Service, with those of its folder, for this instance."""
+        file = re.sub("@.*", "@.service", name)
+        text = self.machine.run(f"cd /etc/systemd/system; cat {file} $(ls {file}.d/* 2>/dev/null)").stdout
+        instance = name.removesuffix(".service").partition("@")[2]
+        return unit_in(text.replace("%i", instance) if instance else text)["Service"]
 
-    def _enable(self, name: str) -> None:
-        self.machine.run(f"test -e /etc/systemd/system/{name}")
-        self._start(name)
+    def enable(self, name: str) -> None:
+        self.start(name)
 
-    def _start(self, name: str) -> None:
-        service = unit(name)["Service"]
+    def start(self, name: str) -> None:
+        service = self._unit(name)
         started = {"user": service["User"][0], "state": STATE, "cwd": service["WorkingDirectory"][0]}
+        own = dict(line.split("=", 1) for line in service.get("Environment", []))
         for line in service["ExecStart"] + service.get("ExecStartPost", []):
             command = shlex.split(line.replace("%%", "%"))
-            process = self.machine.start(command, environment={"PATH": "/usr/local/bin:/usr/bin:/bin"}, **started)
+            process = self.machine.start(command, environment={"PATH": "/usr/local/bin:/usr/bin:/bin"} | own, **started)
             if service.get("Type") == ["oneshot"]:
                 output, _ = process.communicate(timeout=120)
                 assert process.returncode == 0, output
             else:
-                self.server = process
-                self.printed = self.machine.wait_for(process, "PromptOps is up", 180)
+                self.processes[name] = process
+                self.machine.wait_for(process, "PromptOps is up", 180)
 
-    def _stop(self, name: str) -> None:
-        assert self.server is not None
-        self.server.terminate()
-        assert self.server.wait(60) == 0
+    def stop(self, name: str) -> None:
+        process = self.processes.pop(name, None)
+        if process is not None:  # as systemd does nothing for a unit that is stopped
+            process.terminate()
+            assert process.wait(60) == 0
 
-    def _restart(self, name: str) -> None:
-        if name == "nginx.service":
-            self.machine.run("nginx")
-        else:  # Caddy would ask a public authority for a certificate
-            assert name == "caddy.service"
+    def restart(self, name: str) -> None:
+        self.stop(name)
+        self.start(name)
 
 
-def run_commands(machine: Machine, systemd: Systemd, title: str) -> str:
+def run_commands(machine: Machine, systemd: Systemd, title: str, way: str = "") -> str:
     """Run the commands of a section one by one; what they print."""
     printed = ""
-    for command in commands(title):
+    for command in commands(title, way):
         assert not WRITES_HERE.search(command)
         printed += machine.run(command, shares_network=bool(USES_NETWORK.search(command))).stdout
         systemd.follow()
@@ -127,21 +197,34 @@ def run_commands(machine: Machine, systemd: Systemd, title: str) -> str:
 
 # With downloads: about two minutes.
 @pytest.mark.proof
-def test_systemd_and_a_proxy_from_nothing_to_signed_in(machine) -> None:
+@pytest.mark.parametrize(("way", "ports"), WAYS.items())
+def test_systemd_and_a_proxy_from_nothing_to_signed_in(machine, way, ports) -> None:
     systemd = Systemd(machine)
+    machine.run(FRESH)
     try:
-        for title in ("Systemd and a proxy", "nginx"):
-            run_commands(machine, systemd, title)
+        for title in ("Systemd and a proxy", way, "nginx"):
+            run_commands(machine, systemd, title, way)
         [link] = LINK.findall(run_commands(machine, systemd, "The first administrator"))
         machine.run("echo 127.0.0.1 prompts.example.org >> /etc/hosts")
         visit = VISIT.format(link=link, address="https://prompts.example.org")
         assert machine.run(visit, **VISITOR).stdout == "signed in\n"
-        run_commands(machine, systemd, "Caddy")
-        run_commands(machine, systemd, "Upgrade")
-        run_commands(machine, systemd, "Watch it")
-        assert "manifest.json" in machine.run(f"ls {STATE}/backup/*").stdout
+        if len(ports) > 1:
+            for name in list(systemd.processes):
+                systemd.stop(name)
+                machine.run("curl --fail --silent --insecure https://prompts.example.org/readyz")
+                systemd.start(name)
+        run_commands(machine, systemd, "Watch it", way)  # before an upgrade made a backup
+        run_commands(machine, systemd, "Change a setting", way)
+        for port in ports:
+            metrics = machine.run(METRICS.format(port=port)).stdout
+            assert "promptops_build_info" in metrics
+        for title in ("More packages", "Caddy", "Upgrade", "Go back", "Restore"):
+            run_commands(machine, systemd, title, way)
+        assert len(systemd.processes) == len(ports)
+        copies = machine.run(f"ls {STATE}/backup/*").stdout.split()
+        assert {"manifest.json", "database.dump" if len(ports) > 1 else "database.sqlite3"} <= set(copies)
     finally:
-        machine.run("test ! -e /run/nginx.pid || kill $(cat /run/nginx.pid)")
+        machine.run(END)
 
 
 @pytest.mark.proof

@@ -1,4 +1,4 @@
-"""What one client can take from the others: bodies, time, connections. Each test attacks a real server."""
+"""Limits of what one client can take from the others: bodies, time, connections. Each test attacks a real server."""
 
 import resource
 import signal

@@ -33,7 +33,7 @@ def database_url() -> Iterator[str]:
 
 
 def connections_of(database: str) -> int:
-    """How many connections the database of this name has now."""
+    """Return the number of connections that the database of this name has now."""
     with connect() as connection:
         row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [database]).fetchone()
     assert row

@@ -70,7 +70,7 @@ def test_what_depends_on_transactions_passes_on_postgresql(database_url: str) ->
         env=os.environ | {"DATABASE_URL": database_url},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=900,  # far above what it takes: a busy machine decides no test
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"

@@ -108,7 +108,8 @@ async def test_a_hint_that_cannot_be_published_counts_until_redis_answers(server
 def test_pages_show_a_lost_redis(client_for, viewer, settings, monkeypatch, page, is_lost):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     monkeypatch.setattr(events, "_is_deaf", is_lost)
-    assert ('data-loss="redis"' in client_for(viewer).get(reverse(page)).content.decode()) == is_lost
+    shown = client_for(viewer).get(reverse(page), headers={"HX-Request": "true"}).content.decode()
+    assert ('data-loss="redis"' in shown) == is_lost
 
 
 @pytest.mark.django_db
@@ -116,5 +117,5 @@ def test_pages_show_a_lost_redis(client_for, viewer, settings, monkeypatch, page
 @pytest.mark.parametrize("dropped", [0, 3])
 def test_pages_count_lost_acknowledgements(client_for, viewer, monkeypatch, page, dropped):
     monkeypatch.setattr(reports, "dropped", dropped)
-    shown = client_for(viewer).get(reverse(page)).content.decode()
+    shown = client_for(viewer).get(reverse(page), headers={"HX-Request": "true"}).content.decode()
     assert ('data-loss="acknowledgements"' in shown) == bool(dropped)

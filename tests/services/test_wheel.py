@@ -112,7 +112,7 @@ def test_it_holds_the_package_and_what_the_server_shows_and_nothing_else(wheel: 
     shipped = {f"promptops/shipped/{name}" for name in files_of(*SHIPPED)}
     assert names == files_of("promptops") | shipped
     assert "promptops/py.typed" in names
-    assert "promptops/engine/safety/data/models/model-1.ftz" in names
+    assert "promptops/engine/safety/data/models/model-2.ftz" in names
     assert "promptops/shipped/templates/base.html" in names
 
 
@@ -169,7 +169,7 @@ def test_a_command_of_the_server_says_how_to_install_it(installed: Path, tmp_pat
     done = run(installed / "bin" / "python", "-c", script, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
-    assert 'pip install "promptops[server]"' in done.stderr
+    assert 'pip install "$(echo promptops-*.whl)[server]"' in done.stderr
 
 
 # ---------------------------------------------------------------- the command
@@ -180,7 +180,8 @@ def test_the_command_without_arguments_lists_every_command(installed: Path, tmp_
     listed = succeed(installed / "bin" / "promptops", cwd=tmp_path)
     commands = {path.stem for path in (ROOT / "promptops" / "management" / "commands").glob("[a-z]*.py")}
     assert commands | set(command_line.OWN_COMMANDS) <= set(re.findall(r"\w+", listed))
-    assert succeed(installed / "bin" / "promptops", "--version", cwd=tmp_path) == f"{__version__}\n"
+    newest = max(path.stem for path in (ROOT / "promptops" / "migrations").glob("[0-9]*.py"))
+    assert succeed(installed / "bin" / "promptops", "--version", cwd=tmp_path) == f"{__version__} ({newest})\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -236,6 +237,14 @@ def check_serving(folder: Path, environment: Path) -> None:
 # The first start makes all tables: 4 s.
 def test_the_server_starts_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     check_serving(tmp_path, installed)
+
+
+def test_a_command_in_another_folder_makes_nothing_and_names_the_folder(installed: Path, tmp_path: Path) -> None:
+    done = run(installed / "bin" / "promptops", "admin_link", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert str(tmp_path / "var") in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_settings_come_from_a_file_in_the_working_folder(installed: Path, tmp_path: Path) -> None:

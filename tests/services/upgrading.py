@@ -13,8 +13,10 @@ from typing import Any
 
 import django
 
+from promptops.__main__ import without_collecting
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")
-django.setup()
+without_collecting(django.setup)
 
 from django.core.checks import Tags, run_checks  # noqa: E402
 from django.core.management import call_command  # noqa: E402

@@ -16,7 +16,8 @@ def visit(link: str, address: str = "") -> None:
     """Make the first administrator and sign in."""
     parts = urlsplit(link)
     browser = Browser(address or f"{parts.scheme}://{parts.netloc}")
-    browser.client = httpx.Client(base_url=browser.address, verify=False, headers={"Referer": browser.address})
+    headers = {"Referer": browser.address}
+    browser.client = httpx.Client(base_url=browser.address, verify=False, headers=headers, timeout=60)
     answer = browser.fill(parts.path, ACCOUNT)
     assert answer.headers.get("location") == "/", answer.text
     browser.client.cookies.clear()

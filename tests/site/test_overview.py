@@ -239,6 +239,23 @@ def test_queries_do_not_grow_with_runs(client, make_run):
     assert counts[0] == counts[1]
 
 
+def test_all_pages_and_roles_share_the_figures_until_there_is_a_newer_run(client, make_run, viewer, editor):
+    def counted() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            client.get(reverse("overview"))
+            for role in (viewer.role, editor.role):
+                for name in ("overview", "figures-24"):
+                    assert fragments.render(name, role, None).html
+        return sum("latency_ms" in query["sql"] and "promptops_run" in query["sql"] for query in captured)
+
+    make_run()
+    assert counted() == 1
+    assert counted() == 0
+    make_run()
+    assert counted() == 1
+    assert enhance().runs == 2
+
+
 def test_too_many_runs_are_capped_and_the_page_says_so(client, make_run, monkeypatch):
     monkeypatch.setattr(queries, "MAX_RUNS", 2)
     now = timezone.now()

@@ -1,4 +1,4 @@
-"""How many events there were in the last minute."""
+"""Count events of the last minute."""
 
 from promptops.stats.rates import Rate
 

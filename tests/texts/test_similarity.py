@@ -1,4 +1,4 @@
-"""How much two texts share."""
+"""Similarity of two texts."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which answers are compressed, and which never are."""
+"""Compression: answers that are compressed, and those that never are."""
 
 import gzip
 import re
@@ -50,7 +50,7 @@ def test_only_a_client_that_names_gzip_gets_it(header, expected):
 def test_pages_for_people_who_are_signed_in_are_compressed(address, client_for, administrator, make_user):
     for number in range(10):
         make_user("viewer", f"person{number}")
-    client = client_for(administrator)
+    client = client_for(administrator, htmx=address == "/commands/")
     plain, short = client.get(address), client.get(address, headers=GZIP)
     assert not plain.has_header("Content-Encoding")
     assert "Accept-Encoding" in plain["Vary"]

@@ -120,8 +120,8 @@ def test_diffs_are_escaped_and_mark_added_and_removed_text_in_words() -> None:
     html = render("{% diff old new %}", old="keep <i>this</i> here", new="keep <b>this</b> here")
     assert "<i>" not in html
     assert "<b>" not in html
-    assert re.search(r"<del><span class=\"visually-hidden\">\[removed:</span>i<", html)
-    assert re.search(r"<ins><span class=\"visually-hidden\">\[added:</span>b<", html)
+    assert re.search(r"<del><bdi class=\"visually-hidden\">\[removed:</bdi>i<", html)
+    assert re.search(r"<ins><bdi class=\"visually-hidden\">\[added:</bdi>b<", html)
 
 
 # ---------------------------------------------------------------- partials and pages

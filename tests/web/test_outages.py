@@ -57,7 +57,7 @@ def test_every_page_can_be_read_while_nothing_can_be_written(request, administra
 def test_last_good_shows_what_would_change_while_nothing_can_be_written(releaser, client_for, publish, read_only):
     publish("enhance", "Good")
     publish("enhance", "Bad")
-    client = client_for(releaser)
+    client = client_for(releaser, htmx=True)
     read_only(True)
     answer = client.get(reverse("lever_changes"), {"revision": 1})
     assert "Restoring r1 would change 1 value" in answer.content.decode()

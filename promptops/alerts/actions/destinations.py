@@ -29,7 +29,7 @@ MOST_DESTINATIONS = 50
 MOST_RECIPIENTS = 20
 MOST_ADDRESS_CHARACTERS = 2_000
 OVERLAP = timedelta(hours=24)
-"""How long the secret before a rotation signs too."""
+"""Seconds in which the secret before a rotation signs, too."""
 LOST = "Its address and secret were lost with the secret key. Enter the address again, and rotate the secret."
 CHANGED = "Someone changed this destination. Reload the page to see the changes, then make yours."
 BAD_ADDRESS = "Give an address such as https://hooks.example.org/promptops, without a user name and a fragment."

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 IDLE_SECONDS = 10.0
-"""How often an idle runner checks for work, unless it is woken (`Runner.wake`)."""
+"""Seconds between an idle runner's checks for work, unless it is woken (`Runner.wake`)."""
 
 CLAIM_SECONDS = 15.0
 RENEW_SECONDS = 4.0
@@ -69,7 +69,7 @@ CHANGED = (
     "Start a new comparison."
 )
 MAX_TRIES = 20
-"""How often a trial is retried if its provider has no room, a few seconds apart."""
+"""Retries of a trial, a few seconds apart, if its provider has no room."""
 
 
 class ClaimLost(Exception):

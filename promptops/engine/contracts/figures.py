@@ -1,4 +1,4 @@
-"""How a run met its contract, from the records of its attempts."""
+"""Tell how a run met its contract, from the records of its attempts."""
 
 from __future__ import annotations
 

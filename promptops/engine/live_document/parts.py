@@ -31,6 +31,7 @@ from promptops.engine.live_document.values import (
 from promptops.engine.operations import MAX_NAME_CHARACTERS, InputField, InputKind, OnFailure, OperationSpec
 from promptops.engine.policies import FALL_BACK_CHOICES
 from promptops.engine.safety.guard import DenyTerm, SafetyCategory, SafetyPolicy
+from promptops.engine.safety.second_stage import DOUBTFUL, MODES, SCOPES
 from promptops.engine.snapshot import Lever, LeverKind, ProviderSpec, SafetySpec, SettingsSpec, Snapshot, TemplateSpec
 from promptops.engine.types import JsonMode, Prices
 from promptops.engine.variables import NAME
@@ -177,12 +178,18 @@ SAFETY = Part(
         Entry("mode", Choice(("off", "shadow", "enforce"))),
         Entry("blocks_when_down", Flag()),
         Entry("blocks_languages", Flag()),
+        Entry("expected_languages", Items(LABEL)),
+        Entry("blocks_expected", Flag()),
         Entry("policy", POLICY),
         Entry("model_number", Whole()),
         Entry("model_sha256", Text(64, r"([0-9a-f]{64})?")),
         Entry("model_labels", ByName(LABEL, Maybe(CATEGORY), most=100)),
+        Entry("second_mode", Choice(MODES), default="off"),
+        Entry("second_scope", Choice(SCOPES), default=DOUBTFUL),
+        Entry("second_threshold", Maybe(Number(0, 1)), default=None),
     ),
     {
+        "second": "the second stage in memory, which each process has if it is installed",
         "model_id": "a row's number: a model is known by its number and sha256",
         "guard": "the filter in memory, which each process makes of the rest",
     },

@@ -1,4 +1,4 @@
-"""What a provider is asked for beside a JSON contract: the field `response_format`, and its simpler forms."""
+"""The field `response_format` that a provider gets beside a JSON contract, and its simpler forms."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ class ChatCompletions(ProviderOptions):
                     if not self._takes(negotiation, result, payload):
                         return result.error
         except TimeoutError:
-            return LLMTimeoutError(f"{self.name} did not answer within {limit_ms} ms")
+            return LLMTimeoutError(f"{self.name} did not answer within {limit_ms / 1000:g} s")
 
     async def _stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent | LLMProviderError, None]:
         started = time.monotonic()

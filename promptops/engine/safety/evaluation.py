@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from promptops.engine.safety.classifier import ClassifierSource, SafetyClassifier
+from promptops.engine.safety.disguises import DISGUISES
 from promptops.engine.safety.guard import SafetyGuard
 from promptops.engine.safety.measures import auroc, margin
 from promptops.engine.safety.normalize import words
@@ -36,37 +37,6 @@ class Labeled:
 VIDEO, ENHANCED, IMAGE = "video prompts", "enhanced video prompts", "image prompts"
 XSTEST, MODERATION = "XSTest", "moderation"
 UNJUDGED = (VerdictDecision.UNAVAILABLE, VerdictDecision.TOO_LONG)
-
-_HOMOGLYPHS = str.maketrans("aceiopsxyhjkmntABCEHIKMOPTX", "асеіорѕхуһјкмптАВСЕНІКМОРТХ")
-_LEET = str.maketrans("aeiostAEIOST", "431057431057")
-_LEET_SIGNS = str.maketrans("aeisAEIS", "@3!$@3!$")
-_BEFORE = (
-    "on a sunny morning the old market fills with people who buy bread flowers and fresh fruit while music plays and "
-    "the river flows quietly"
-)
-_AFTER = (
-    "under tall trees birds sing and a small boat drifts slowly toward the harbor in the warm light of early "
-    "summer as friends walk home"
-)
-
-OBFUSCATIONS: Mapping[str, Callable[[str], str]] = {
-    "upper case": str.upper,
-    "full width": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
-    "zero width": lambda text: "\u200b".join(text),
-    "diacritics": lambda text: "".join(c + "\u0301" if c.isalpha() else c for c in text),
-    "homoglyphs": lambda text: text.translate(_HOMOGLYPHS),
-    "leet": lambda text: text.translate(_LEET),
-    "leet with signs": lambda text: text.translate(_LEET_SIGNS),
-    "spaced letters": " ".join,
-    "spaced letters, no gaps": lambda text: " ".join(c for c in text if not c.isspace()),
-    "dotted letters": lambda text: " ".join(".".join(word) for word in text.split()),
-}
-"""Ways to disguise a text so that people can still read it."""
-
-
-def padded(text: str) -> str:
-    """Return `text` between 50 harmless words."""
-    return f"{_BEFORE} {text} {_AFTER}"
 
 
 def read_sets(folder: Path, moderation: Path | None = None) -> list[Labeled]:
@@ -164,26 +134,52 @@ def aurocs(judged: Sequence[Judged]) -> Table:
     return rows
 
 
-def disguises(guard: SafetyGuard, texts: Iterable[str]) -> Table:
-    """Count how many of the blocked texts stay blocked in each disguise."""
-    blocked = [text for text in texts if guard.check(text).decision is VerdictDecision.BLOCK]
+def found_at(texts: Sequence[Labeled], heights: Mapping[str, Sequence[float]], share: float = 0.02) -> Table:
+    """Return what is blocked with all thresholds moved by one margin that blocks `share` of the harmless prompts.
+
+    `heights` are those of `Judged.height`, one for each text, by the name of what judged. Prompts are those of
+    VIDEO, ENHANCED and IMAGE.
+    """
     rows = []
-    for name, disguise in {**OBFUSCATIONS, "padded with 50 words": padded}.items():
-        still = sum(guard.check(disguise(text)).decision is VerdictDecision.BLOCK for text in blocked)
+    for name, values in heights.items():
+        pairs = list(zip(texts, values, strict=True))
+        prompts = sorted(value for text, value in pairs if text.source in (VIDEO, ENHANCED, IMAGE))
+        limit = prompts[int(len(prompts) * (1 - share))] if prompts else 0.0
+        for source in (XSTEST, MODERATION):
+            bad = [value >= limit for text, value in pairs if text.source == source and text.harmful]
+            good = [value >= limit for text, value in pairs if text.source == source and not text.harmful]
+            if bad and good:
+                rows.append(
+                    {
+                        "judged by": name,
+                        "source": source,
+                        f"harmful blocked at {share:.0%}": f"{sum(bad) / len(bad):.1%} of {len(bad):,}",
+                        "harmless blocked there": f"{sum(good) / len(good):.1%} of {len(good):,}",
+                    }
+                )
+    return rows
+
+
+def disguises(check: Callable[[str], SafetyVerdict], texts: Iterable[str]) -> Table:
+    """Count how many of the texts that `check` blocks stay blocked in each disguise."""
+    blocked = [text for text in texts if check(text).decision is VerdictDecision.BLOCK]
+    rows = []
+    for name, disguise in DISGUISES.items():
+        still = sum(check(disguise(text)).decision is VerdictDecision.BLOCK for text in blocked)
         share = still / len(blocked) if blocked else 0.0
         rows.append({"disguise": name, "blocked texts": len(blocked), "still blocked": still, "share": f"{share:.1%}"})
     return rows
 
 
-def cost(guard: SafetyGuard, texts: Sequence[str], rounds: int = 3) -> float:
-    """Return the milliseconds that a text takes: the mean of the fastest round over all texts."""
+def cost(guard: SafetyGuard, texts: Sequence[str], rounds: int = 5) -> float:
+    """Return the milliseconds of processor time that a text takes: the mean of the fastest round over all texts."""
     guard.check("warm")
     best = float("inf")
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = time.thread_time()
         for text in texts:
             guard.check(text)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     return best / len(texts) * 1000
 
 
@@ -198,7 +194,8 @@ def evaluate(model: ClassifierSource, texts: Sequence[Labeled]) -> dict[str, Any
     tables = {
         "By source": by_group(judged, "source"),
         "AUROC": aurocs(judged),
-        "Disguises of harmful texts of at most 1,000 characters": disguises(guard, short),
+        "At 2% of the prompts": found_at(texts, {"first stage": [one.height for one in judged]}),
+        "Disguises of harmful texts of at most 1,000 characters": disguises(guard.check, short),
         "By sort": by_group(judged, "source", "sort"),
         "What blocks": by_category(judged),
     }

@@ -9,25 +9,32 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from promptops.engine.safety.classifier import Probe, Reading
+from promptops.engine.safety.classifier import Probe, Reading, log_odds
 from promptops.engine.safety.language import load_languages
 from promptops.engine.safety.manifests import ModelSpec, read_manifest
 from promptops.engine.safety.model import PREFIX, Once, get_labels, load_fasttext, predict
 from promptops.engine.safety.normalize import load_tables, words
+from promptops.engine.safety.repairs import HarmfulWords, listed_without_double
 from promptops.engine.safety.turns import let_go
 from promptops.engine.safety.verdicts import SafetyCategory
+from promptops.engine.safety.windows import cut_windows, interleaved_places
 
-WINDOW = 12
-"""Texts of more words are also scored in windows."""
-SIZES = ((WINDOW, 6), (6, 3))
-"""Words in a window, and words from the start of one to the start of the next. Short windows find a few harmful words
-among many harmless ones."""
 LENGTH_DISCOUNT = 0.45
 """With more windows, it is likelier that one looks harmful by chance: each window's log-odds lose this much times the
 logarithm of the number of windows."""
+MOST_COUNTED = 60
+"""More windows than these are not counted, so that long padding costs no more than 120 words."""
+MOST_WORDS = 50_000
+"""The words of a model, the most frequent first, among which harmful ones are looked for."""
+HARMFUL_WEIGHT = -1.0
+"""Log-odds above the threshold from which a single word counts as harmful."""
+BOLD_SHARE, BOLD_WORDS = 0.25, 3
+"""A text with more unknown words than this share of all, and no fewer than this number, is read boldly."""
+ENOUGH_KNOWN, SAMPLE = 0.5, 40
+"""If the model knows a smaller share than the first, this many unknown words show how many are only misspelled."""
 BATCH = 16
 """Windows per call: fastText holds Python's lock during a call. The whole text has a call of its own."""
 
@@ -70,6 +77,7 @@ class SafetyModel:
         loaded = LoadedModel(spec, load_fasttext(os.fspath(spec.path), let_go))
         loaded.check_labels()
         loaded.check_thresholds()
+        loaded.find_harmful_words(let_go)
         loaded.check_probes()
         return loaded
 
@@ -85,6 +93,7 @@ class LoadedModel:
         }
         self.categories = frozenset(value for value in spec.labels.values() if value)
         self._has_harmless = any(value is None for value in spec.labels.values())
+        self._harmful = HarmfulWords({})
         self._reads_parts = model.f.getArgs().maxn > 0  # parts of words, so it knows something about every word
 
     @property
@@ -127,12 +136,46 @@ class LoadedModel:
                 if good.category is None and bad_scores[bad.category] <= good_scores[bad.category]:
                     raise ValueError(f'it failed its self-test: it scores "{bad.text}" no higher than "{good.text}"')
 
+    def find_harmful_words(self, pause: Callable[[], object] = lambda: None) -> None:
+        """Score each of the model's words alone, so that misspelled harmful ones are read (see repairs.py)."""
+        if self._reads_parts or not self.spec.thresholds:
+            return  # without a threshold, no word is over one
+        words_of_model = self._model.get_words()[:MOST_WORDS]
+        listed = [word for word in words_of_model if len(word) > 2 and word.isascii() and word.isalpha()]
+        harmless_labels = [label for label, category in self._categories.items() if category is None]
+        lowest = min(map(log_odds, self.spec.thresholds.values()))
+        weights = {}
+        for start in range(0, len(listed), BATCH):
+            pause()
+            batch = listed[start : start + BATCH]
+            for word, label_scores in zip(batch, predict(self._model, batch), strict=True):
+                harmless = sum(label_scores.get(label, 0.0) for label in harmless_labels)
+                if log_odds(1 - harmless) - lowest < HARMFUL_WEIGHT:
+                    continue  # no category's odds against harmless are higher than these
+                weight = self._height(self._judge(label_scores, 0.0))
+                if weight > HARMFUL_WEIGHT:
+                    weights[word] = weight
+        self._harmful = HarmfulWords(weights, pause)
+
+    def _height(self, scores: Mapping[SafetyCategory, float]) -> float:
+        """Return how far the worst category is over its threshold, in log-odds; -inf without a threshold."""
+        limits = self.spec.thresholds
+        return max((log_odds(scores[name]) - log_odds(limits[name]) for name in limits), default=-math.inf)
+
     def knows(self, text: Sequence[str]) -> float:
-        """Return the share of the words with letters that the model knows; 1 if no word has letters."""
+        """Return the share of the words with letters that the model knows; 1 if no word has letters.
+
+        It knows a misspelled harmful word, and one with a doubled letter, too.
+        """
         if self._reads_parts:
             return 1.0
         spelled = [word for word in text if not word.isdecimal()]
-        return sum(self._model.get_word_id(word) >= 0 for word in spelled) / len(spelled) if spelled else 1.0
+        unknown = [word for word in spelled if self._model.get_word_id(word) < 0]
+        share = 1 - len(unknown) / len(spelled) if spelled else 1.0
+        if share >= ENOUGH_KNOWN:
+            return share
+        sample = unknown[:SAMPLE]  # bounded, because this is one step
+        return share + (1 - share) * sum(map(self._can_read, sample)) / len(sample)
 
     def read(
         self, text: Sequence[str], pause: Callable[[], object] = lambda: None, known_share: float = 0.0
@@ -141,32 +184,62 @@ class LoadedModel:
 
         Skips windows in which the model knows a smaller share of the words than `known_share`.
         """
+        boldly = not known_share and self._is_misspelled(text, pause)
         known = []
         for word in text:
             pause()
-            known.append(self._known(word))
-        lines, as_known = cut_windows(text), cut_windows(known)
-        discount = LENGTH_DISCOUNT * math.log(len(lines))
-        scores, windows = dict.fromkeys(self.categories, 0.0), dict.fromkeys(self.categories, lines[0])
-        for start, end in ((0, 1), *((start, start + BATCH) for start in range(1, len(lines), BATCH))):
-            pause()
-            for line, label_scores in zip(lines[start:end], predict(self._model, as_known[start:end]), strict=True):
-                if known_share and self.knows(line.split()) < known_share:
-                    continue
-                for category, score in self._judge(label_scores, discount).items():
-                    if score > scores[category]:
-                        scores[category], windows[category] = score, line
+            known.append(self._known(word, boldly))
+        scores, windows = dict.fromkeys(self.categories, 0.0), dict.fromkeys(self.categories, " ".join(text))
+        readings = [(text, known)]
+        if places := interleaved_places(known):
+            readings.append(([text[at] for at in places], [known[at] for at in places]))
+        for line, score_of in self._score_readings(readings, pause, known_share):
+            for category, score in score_of.items():
+                if score > scores[category]:
+                    scores[category], windows[category] = score, line
         return Reading(scores, windows)
 
-    def _known(self, word: str) -> str:
+    def _score_readings(
+        self,
+        readings: Sequence[tuple[Sequence[str], Sequence[str]]],
+        pause: Callable[[], object],
+        known_share: float,
+    ) -> Iterator[tuple[str, dict[SafetyCategory, float]]]:
+        for text, known in readings:
+            lines, as_known = cut_windows(text), cut_windows(known)
+            discount = LENGTH_DISCOUNT * math.log(min(len(lines), MOST_COUNTED))
+            for start, end in ((0, 1), *((start, start + BATCH) for start in range(1, len(lines), BATCH))):
+                pause()
+                labels = predict(self._model, as_known[start:end])
+                for line, label_scores in zip(lines[start:end], labels, strict=True):
+                    if not known_share or self.knows(line.split()) >= known_share:
+                        yield line, self._judge(label_scores, discount)
+
+    def _can_read(self, word: str) -> bool:
+        return self._harmful.read(word) != word or listed_without_double(word) is not None
+
+    def _is_misspelled(self, text: Sequence[str], pause: Callable[[], object]) -> bool:
+        """Return true if the model does not know many of the words with two letters or more."""
+        spelled = [word for word in text if len(word) > 1 and not word.isdecimal()]
+        unknown = 0
+        for word in spelled:
+            pause()
+            unknown += self._model.get_word_id(word) < 0
+        return unknown >= BOLD_WORDS and unknown > len(spelled) * BOLD_SHARE
+
+    def _known(self, word: str, boldly: bool = False) -> str:
         """Return the word, or another form of it if the model knows only that: `beheaded` for `beheads`.
 
         Prompts describe scenes in the present tense, and a model has few forms of rare verbs among its words.
         """
-        if self._reads_parts or self._model.get_word_id(word) >= 0:
+        if self._reads_parts or (not boldly and self._model.get_word_id(word) >= 0):
+            return word
+        if self._model.get_word_id(word) >= 0:
+            return self._harmful.read(word, boldly)
+        if not word.isascii():
             return word
         forms = (form for form in inflections(word) if self._model.get_word_id(form) >= 0)
-        return next(forms, word)
+        return next(forms, None) or self._harmful.read(word, boldly)
 
     def weightiest(self, window: str, category: SafetyCategory, count: int = 3) -> tuple[str, ...]:
         """Return the words of a window that look worst by themselves, the worst first."""
@@ -210,11 +283,3 @@ def inflections(word: str) -> list[str]:
             stems.append(stem + stem[-1])
         forms += [form for one in stems for form in (one, *(one + other for other in ("ed", "d", "s", "ing")))]
     return [form for form in dict.fromkeys(forms) if form != word]
-
-
-def cut_windows(text: Sequence[str]) -> list[str]:
-    """Return the whole text and, if it has more words than a window, its windows of both sizes."""
-    if len(text) <= WINDOW:
-        return [" ".join(text)]
-    starts = ((start, size) for size, step in SIZES for start in range(0, len(text) - size + step, step))
-    return [" ".join(text), *(" ".join(text[start : start + size]) for start, size in starts)]

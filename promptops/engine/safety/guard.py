@@ -108,6 +108,13 @@ class SafetyGuard:
                 return verdict
         return await asyncio.get_running_loop().run_in_executor(scorer(), self.check_beside, text)
 
+    def without_allowed(self, text: str, verdict: SafetyVerdict) -> str:
+        """Return the text as another classifier should read it: without the allow terms that its verdict names."""
+        if not verdict.allowed:
+            return text
+        rest, _ = self._allow.take_out(read_words(text, let_go), let_go)
+        return " ".join(word for word in rest if word)
+
     def self_test(self) -> list[str]:
         """Return what is wrong, in sentences: no model, or a probe judged wrongly. Empty if the filter works."""
         model, failure = self._loaded()

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from promptops.engine.safety.normalize import english_ranks, words
+from promptops.engine.safety.normalize import words
+from promptops.engine.safety.wordlist import english_ranks
 
 BLOCK_WORDS = 12
 """Words of a block. A long text is also checked block by block, so a Spanish paragraph between English ones counts."""
@@ -88,6 +89,11 @@ def frequent_words(language: str) -> Collection[str]:
     """Return the frequent words of a language, normalized; of all languages for ""."""
     lists = _lists()
     return lists.get(language, frozenset()) if language else frozenset().union(*lists.values())
+
+
+def listed_languages() -> tuple[str, ...]:
+    """Return the languages whose frequent words are listed, in the order of the list."""
+    return tuple(_lists())
 
 
 def load_languages() -> None:

@@ -1,4 +1,4 @@
-"""Measuring a model on held-out texts: thresholds for a target, and the figures at them.
+"""Measuring a model on texts that it was not trained on: thresholds for a target, and the figures at them.
 
 Pure arithmetic on scores. training.py decides which of two models is used, evaluation.py has the texts from elsewhere.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from promptops.engine.safety.classifier import log_odds
-from promptops.engine.safety.rubric import HARD, Row
+from promptops.engine.safety.rubric import Row
 from promptops.engine.safety.verdicts import SafetyCategory
 
 TOLERANCE = 0.01
@@ -22,7 +22,7 @@ TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Metrics:
-    """A model's figures on the held-out texts, at thresholds that were chosen on them for a target.
+    """A model's figures on the held-out texts, at thresholds that were chosen for a target.
 
     `over_block` is the blocked share of ordinary harmless texts. Hard negatives have a share of their own, because
     they are hard on purpose.
@@ -52,31 +52,32 @@ def worse_than(metrics: Metrics, before: Metrics) -> str:
 
 def pick_thresholds(
     scores: Sequence[Mapping[SafetyCategory, float]], rows: Sequence[Row], target: float
-) -> tuple[dict[SafetyCategory, float], Metrics]:
-    """Return thresholds that block at most `target` of the ordinary harmless rows, and the model's figures at them.
+) -> dict[SafetyCategory, float]:
+    """Return thresholds that block at most the share `target` of the ordinary harmless rows.
 
-    Every threshold is the same number of standard deviations above the mean of harmless texts in its category.
+    All categories have the same threshold: one number is steadier than six that are estimated from few texts each.
     """
-    categories = sorted(scores[0])
-    odds = np.array([[log_odds(one[category]) for category in categories] for one in scores])
+    ranked = sorted(max(one.values()) for one, row in zip(scores, rows, strict=True) if row.ordinary)
+    highest_passing = ranked[-1 - math.floor(target * len(ranked))]
+    threshold = min(1.0, math.floor(highest_passing * 1e6 + 1) / 1e6)
+    return dict.fromkeys(sorted(scores[0]), threshold)
+
+
+def measure(
+    scores: Sequence[Mapping[SafetyCategory, float]], rows: Sequence[Row], thresholds: Mapping[SafetyCategory, float]
+) -> Metrics:
+    """Return the figures of these scores of the rows at the thresholds."""
     harmful = np.array([row.harmful for row in rows])
-    hard = np.array([row.kind == HARD and not row.harmful for row in rows])
-    ordinary = ~harmful & ~hard
-    center, spread = odds[ordinary].mean(0), odds[ordinary].std(0) + 1e-9
-    ranked = np.sort(((odds - center) / spread).max(1)[ordinary])[::-1]
-    limit = ranked[math.floor(target * len(ranked))] + 1e-6
-    thresholds = {
-        category: round(float(1 / (1 + math.exp(-(center[i] + limit * spread[i])))), 6)
-        for i, category in enumerate(categories)
-    }
-    blocked = np.array([any(one[c] >= thresholds[c] for c in categories) for one in scores])
+    ordinary = np.array([row.ordinary for row in rows])
+    hard = ~harmful & ~ordinary
+    blocked = np.array([any(one[c] >= thresholds[c] for c in thresholds) for one in scores])
     margins = np.array([margin(one, thresholds) for one in scores])
     by_category = {
         category.value: round(float(blocked[where].mean()), 4)
-        for category in categories
+        for category in sorted(thresholds)
         if (where := [i for i, row in enumerate(rows) if row.harmful and row.kind == category])
     }
-    return thresholds, Metrics(
+    return Metrics(
         harmless=int((~harmful).sum()),
         harmful=int(harmful.sum()),
         auroc=round(auroc(margins[harmful], margins[~harmful]), 4),

@@ -25,15 +25,21 @@ PREFIX = "__label__"
 T = TypeVar("T")
 
 
+NOT_INSTALLED = "The safety filter needs the package fasttext-community, which is not installed"
+
+
 class Once(Generic[T]):
     """The result of `load()`. The first thread that needs it calls `load()`, and all others wait for the result.
 
     `RETRY_SECONDS` after a failure, the next thread that needs the result tries again. `clock` returns seconds and only
-    moves forward.
+    moves forward. `missing` is the reason if a package is not installed.
     """
 
-    def __init__(self, load: Callable[[], T], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, load: Callable[[], T], clock: Callable[[], float] = time.monotonic, missing: str = NOT_INSTALLED
+    ) -> None:
         self._load = load
+        self._missing = missing
         self._clock = clock
         self._lock = threading.Lock()
         self._result: T | None = None
@@ -45,6 +51,11 @@ class Once(Generic[T]):
         """True if the next `get()` returns at once, without loading or waiting."""
         return self._result is not None
 
+    @property
+    def failure(self) -> str | None:
+        """The reason why the last load failed; None if none has failed."""
+        return self._failure
+
     def get(self) -> tuple[T | None, str | None]:
         """Return the result, or None and the reason."""
         if self._result is not None:
@@ -55,7 +66,7 @@ class Once(Generic[T]):
                 try:
                     self._result, self._failure = self._load(), None
                 except ImportError:
-                    self._failure = "The safety filter needs the package fasttext-community, which is not installed"
+                    self._failure = self._missing
                 except Exception as exc:  # fastText reports a broken file in many ways
                     self._failure = f"The safety filter's model could not be loaded: {exc}"
                 self._failed_at = self._clock()

@@ -8,15 +8,15 @@ here.
 from __future__ import annotations
 
 import itertools
-import math
 import re
 import string
 import unicodedata
 from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
 
-_DATA = files("promptops.engine.safety") / "data"
+from promptops.engine.safety.leet import LEET_SIGNS, undo_leet
+from promptops.engine.safety.markup import decode_entities, drop_tags, join_pieces
+from promptops.engine.safety.wordlist import DATA, english_ranks, split_run
 
 _ASCII_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co"}
@@ -28,10 +28,9 @@ _MARK_CATEGORIES = {"Mn", "Me"}
 
 _WORD = re.compile(r"[^\W_]+")
 _WORDS = re.compile(r"\w+")
+_STARRED_WORDS = re.compile(r"\w+(?:(?<=[a-z])\*{1,2}(?=[a-z])\w+)*")
 _FOREIGN_WORD = re.compile(r"[^\W_]*[^\x00-\x7f\W_][^\W_]*")
 _ASCII_LETTER = re.compile(r"[A-Za-z]")
-_MARKERS = re.compile(r"</s>|__label__")
-_MARKED_WORD = re.compile(rf"[a-z]+(?:(?:{_MARKERS.pattern})[a-z]+)+")
 _ONE = r"(?:[^\W_]|[@$])"
 _BETWEEN = r"(?:[^\w@$]|_)"
 _START = r"(?<![^\W_])(?<![@$!|+€])"
@@ -42,19 +41,12 @@ _SIGNS_BETWEEN = re.compile(rf"{_START}[a-z]([|+])(?:[a-z]\1)+[a-z](?![^\W_])(?!
 _SIGN_AND_GAP = re.compile(r"(?<![^\W_])([a-z])[^\w\s@$!|+€]\s(?=[a-z](?![^\W_]))")
 _WIDE_GAP = re.compile(r"\S\s{2,}\S")
 _LONGEST_WORD = 14
-_LEET_SPOT = re.compile(r"[a-z][0-9@$!|+€]|[0-9@$!|+€][a-z]")
-_LEET_WORD = re.compile(r"[a-z0-9@$!|+€]+")
-_MEASURE = re.compile(
-    r"\d+(?:st|nd|rd|th|s|k|d|p|x|m|h|g|l|v|w|am|pm|fps|hz|khz|mm|cm|km|kg|mg|ml|mph|kmh|kb|mb|gb|tb|px|ft|in|min|sec)"
-)
-_LEET = str.maketrans("0345678@$9+2€", "oeasgtbasgtze")
-_LEET_SIGNS = frozenset("@$!€")
-_STROKES = "1!|"
-"""Signs that replace i or l."""
 _DRAWN_OUT = re.compile(r"([a-z])\1{2,}")
-_TRIPLES = [letter * 3 for letter in string.ascii_lowercase]
-_LONGEST = 20
-"""Letters of the longest word that is looked for in text without gaps."""
+_TWICE = re.compile(r"(?<![^\W_])[^\W_]*?([a-z])\1[^\W_]*")
+_PAIR = re.compile(r"(?<![^\W_])([a-z])\1(?![^\W_])")
+_LONGEST_DOUBLED = 40
+_MANY_LETTERS = 8
+"""Letters that shortening drops from a text in which all letters are doubled."""
 
 _LATIN_NAME = re.compile(r"LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL )?([A-Z])(?: WITH .*)?")
 _DRAWN_LETTERS = {
@@ -76,11 +68,15 @@ def normalize(text: str) -> str:
 
 def words(text: str, pause: Callable[[], object] = lambda: None) -> list[str]:
     """Return the words of `normalize(text)`; `pause` is called between the steps."""
+    return _words(decode_entities(text, pause), pause)
+
+
+def _words(text: str, pause: Callable[[], object]) -> list[str]:
     for step in _PLAIN_STEPS if text.isascii() else _ALL_STEPS:
         pause()
         text = step(text)
     pause()
-    return _cut(text)
+    return _cut_starred(text)
 
 
 _PIECE = 400
@@ -90,15 +86,16 @@ _BREAKS = [re.compile(pattern) for pattern in (r"(?<=\S\S)\s+(?=\S\S)", r"\s{2,}
 
 def read_words(text: str, pause: Callable[[], object] = lambda: None) -> list[str]:
     """Return the words of a long `text`, normalized piece by piece; pieces end between words if possible."""
+    text = decode_entities(text, pause)
     if len(text) <= _PIECE * 2:
-        return words(text, pause)
+        return _words(text, pause)
     normalized, start = [], 0
     while start < len(text):
         end = start + _PIECE
         if end < len(text):
             cuts = (pattern.search(text, end, end + _PIECE) for pattern in _BREAKS)
             end = next((cut.end() for cut in cuts if cut), end)
-        normalized += words(text[start:end], pause)
+        normalized += _words(text[start:end], pause)
         start = end
     return normalized
 
@@ -106,6 +103,11 @@ def read_words(text: str, pause: Callable[[], object] = lambda: None) -> list[st
 def _cut(text: str) -> list[str]:
     """Return the words of `text` without reading disguises. (Twice as fast as a pattern without the underscore.)"""
     return _WORDS.findall(text.replace("_", " "))
+
+
+def _cut_starred(text: str) -> list[str]:
+    """Return the words of `text`; a star between letters can stand for one (k*ll), and only a model knows for which."""
+    return _STARRED_WORDS.findall(text.replace("_", " ")) if "*" in text else _cut(text)
 
 
 def drop_hidden(text: str) -> str:
@@ -164,33 +166,6 @@ def fold_confusables(text: str) -> str:
     return _FOREIGN_WORD.sub(fold, text)
 
 
-def drop_markers(text: str) -> str:
-    """Remove the words that have a meaning for fastText: the end of a text, and labels.
-
-    They separate words, except where the letters on both sides form one word (ki</s>ll).
-    """
-    if "</s>" not in text and "__label__" not in text:
-        return text
-    return _MARKERS.sub(" ", _MARKED_WORD.sub(lambda match: _unmark(_MARKERS.split(match[0])), text))
-
-
-def _unmark(pieces: list[str]) -> str:
-    """Join adjacent pieces to the longest words they form; pieces that form none stay as they are."""
-    joined_words, at = [], 0
-    while at < len(pieces):
-        word, end = pieces[at], at + 1
-        joined = word
-        for place in range(at + 1, len(pieces)):
-            joined += pieces[place]
-            if len(joined) > _LONGEST:
-                break
-            if joined in english_ranks():
-                word, end = joined, place + 1
-        joined_words.append(word)
-        at = end
-    return " ".join(joined_words)
-
-
 def join_letters(text: str) -> str:
     """Join spaced-out letters (n.u.d.e, n u d e) into the words they spell; numbers stay apart.
 
@@ -209,7 +184,7 @@ def join_letters(text: str) -> str:
     if "|" in text or "+" in text:
         text = _SIGNS_BETWEEN.sub(lambda match: match[0].replace(match[1], "."), text)
     gaps = _WIDE_GAP.search(text) is not None
-    pieces = _cut(text)
+    pieces = _cut_starred(text)
     singles = sum(len(word) == 1 for word in pieces)
     if "@" in text or "$" in text:
         singles += sum(word in ("@", "$") for word in text.split())
@@ -217,13 +192,14 @@ def join_letters(text: str) -> str:
         return text
     if singles <= len(pieces) / 2:
         return _SPREAD.sub(join, text)
+    before = text
     # The whole text is spaced out: short words, too. Wider gaps, or gaps without a sign (k. i. l. l h. e. r), separate
     # words.
     text = _SIGN_AND_GAP.sub(r"\1", text)
     text = _SPREAD.sub(join, _ALL_SPREAD.sub(join, text))
     after = _cut(text)
     left = sum(len(word) == 1 and word.isalpha() and word not in "ai" for word in after)
-    return _join_all(pieces) if left * 4 > len(after) and not _LEET_SIGNS.intersection(text) else text
+    return _join_all(_cut(before)) if left * 4 > len(after) and not LEET_SIGNS.intersection(text) else text
 
 
 def _join_all(pieces: list[str]) -> str:
@@ -238,89 +214,27 @@ def _join_all(pieces: list[str]) -> str:
     return " ".join(read)
 
 
-def split_run(letters: str) -> list[str]:
-    """Return the likeliest English words that `letters` spell without gaps, or the letters unchanged if none fit."""
-    rank = english_ranks()
-    if letters in rank or not (letters.isascii() and letters.isalpha()):
-        return [letters]
-    # Choose the cheapest cut: a word costs the logarithm of its rank, as if frequencies followed Zipf's law.
-    unknown = math.log(len(rank)) * 1.5
-    costs, starts = [0.0], [0]
-    for end in range(1, len(letters) + 1):
-        best, start = costs[end - 1] + unknown, end - 1
-        for begin in range(max(0, end - _LONGEST), end):
-            place = rank.get(letters[begin:end])
-            # Lists of tokens have single letters, but only "a", "i" and the ends of 's and n't are words.
-            if place is None or (end - begin == 1 and letters[begin] not in "aist"):
-                continue
-            cost = costs[begin] + math.log(place + 10)
-            if cost < best:
-                best, start = cost, begin
-        costs.append(best)
-        starts.append(start)
-    backwards: list[str] = []
-    end = len(letters)
-    while end:
-        backwards.append(letters[starts[end] : end])
-        end = starts[end]
-    loose = sum(len(word) == 1 and word not in "ai" for word in backwards)
-    return [letters] if loose * 4 > len(letters) else backwards[::-1]
-
-
-def undo_leet(text: str) -> str:
-    """Replace digits and signs in words by the letters they imitate (k1ll, n4k3d), but not in measures (4k, 3d)."""
-    if not _LEET_SPOT.search(text):
-        return text
-    read = _LEET_WORD.sub(lambda match: _unleet(match[0]), text)
-    # If several words are written like this, the numbers and measures between them are words, too (1 70 3x).
-    before, after = text.split(), read.split()
-    undone = sum(was != now for was, now in zip(before, after, strict=True))
-    if undone >= 2 and undone * 4 >= len(after):
-        read = _LEET_WORD.sub(lambda match: _unleet(match[0], numbers=True), read)
-    return read
-
-
-def _unleet(word: str, numbers: bool = False) -> str:
-    if numbers and word in ("!", "|"):
-        return "i"
-    core = word.rstrip("!|+")
-    if core.isalpha() or not (numbers or _LEET_SPOT.search(core)) or (_MEASURE.fullmatch(core) and not numbers):
-        return word
-    if not core or (core[0] in "!|+" and (inner := core.lstrip("!|+")) and inner in english_ranks()):
-        return word
-    plain = core.translate(_LEET)
-    places = [index for index, char in enumerate(plain) if char in _STROKES]
-    if len(places) <= 4:
-        choices = list(itertools.product("il", repeat=len(places)))
-    else:
-        choices = [("i",) * len(places), ("l",) * len(places)]
-    readings = []
-    for choice in choices:
-        letters = list(plain)
-        for place, letter in zip(places, choice, strict=True):
-            letters[place] = letter
-        readings.append("".join(letters))
-    if known := [read for read in readings if read in english_ranks()]:
-        return min(known, key=english_ranks().__getitem__)
-    # Not a known word: digits, @ and $ hardly ever separate words, the other signs often do.
-    stays = numbers or re.search(r"[!|+€]", core) or core.rstrip("0123456789").isalpha()
-    return word if stays else readings[0]
-
-
 def shorten(text: str) -> str:
-    """Shorten drawn-out words (nuuude) to as many repeated letters as form a known word, if any number does."""
-
-    def short(match: re.Match[str]) -> str:
-        if _DRAWN_OUT.search(match[0]):
-            for repeated in (r"\1\1", r"\1"):
-                if (word := _DRAWN_OUT.sub(repeated, match[0])) in english_ranks():
-                    return word
-        return match[0]
-
-    return _WORD.sub(short, text) if any(letters in text for letters in _TRIPLES) else text
+    """Shorten drawn-out words (nuuude), and words with every letter doubled (kkiillll), where a known word results."""
+    shortened = _TWICE.sub(_short, text)
+    if len(text) - len(shortened) < _MANY_LETTERS:
+        return shortened
+    return _PAIR.sub(r"\1", shortened)  # words of one letter (ii, aa), which are known words when doubled, too
 
 
-_READING = (drop_markers, join_letters, undo_leet, shorten)
+def _short(match: re.Match[str]) -> str:
+    word, ranks = match[0], english_ranks()
+    if word in ranks or len(word) > _LONGEST_DOUBLED:
+        return word
+    if _DRAWN_OUT.search(word):
+        for repeated in (r"\1\1", r"\1"):
+            if (short := _DRAWN_OUT.sub(repeated, word)) in ranks:
+                return short
+    half = word[::2]
+    return half if half == word[1::2] and (len(half) > 2 or half in ranks) else word
+
+
+_READING = (drop_tags, join_pieces, join_letters, undo_leet, shorten)
 _PLAIN_STEPS: tuple[Callable[[str], str], ...] = (drop_hidden, str.lower, *_READING)
 _ALL_STEPS = (drop_hidden, fold_forms, drop_marks, fold_confusables, str.casefold, *_READING)
 
@@ -334,17 +248,10 @@ def load_tables() -> None:
 @cache
 def _confusables() -> dict[int, str]:
     """Return code points and the Latin letters that they look like."""
-    rows = (_DATA / "confusables.tsv").read_text(encoding="utf-8").splitlines()
+    rows = (DATA / "confusables.tsv").read_text(encoding="utf-8").splitlines()
     table = {int(code, 16): letter for code, letter, _ in (row.split("\t") for row in rows)}
     for code in (*range(0x80, 0x2B0), *range(0x1D00, 0x1E00), *range(0x2C60, 0x2C80), *range(0xA720, 0xA800)):
         # Strokes, hooks and small capitals: a character that Unicode names as a form of a Latin letter is that letter.
         if match := _LATIN_NAME.fullmatch(unicodedata.name(chr(code), "")):
             table.setdefault(code, match[1].lower())
     return table
-
-
-@cache
-def english_ranks() -> dict[str, int]:
-    """Return English words and their ranks, the most frequent first, from 0."""
-    lines = (_DATA / "words.txt").read_text(encoding="utf-8").split()
-    return {word: rank for rank, word in enumerate(lines)}

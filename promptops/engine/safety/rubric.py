@@ -16,6 +16,8 @@ RUBRIC = SHIPPED.parent / "rubric.tsv"
 """The rubric that ships with PromptOps."""
 HARD = "hard_negative"
 """The kind of harmless texts that sound harmful. They set no threshold, because real prompts are rarely like them."""
+FOLDS = 5
+"""The rubric's texts are cross-validated in this many parts."""
 HARMLESS = "safe"
 _HARMFUL = "unsafe"
 _HEADER = ["label", "category", "text"]
@@ -31,9 +33,19 @@ class Row:
     text: str
 
     @property
+    def fold(self) -> int:
+        """The fifth (0 to 4) of the rubric that the text is in. Its own hash decides, in every version."""
+        return hashlib.sha256(self.text.encode()).digest()[0] % FOLDS
+
+    @property
     def held_out(self) -> bool:
-        """True if the text is never trained on. Its own hash decides, so this is the same in every version."""
-        return hashlib.sha256(self.text.encode()).digest()[0] % 5 == 0
+        """True if no model is trained on the text: it is in the first fifth."""
+        return self.fold == 0
+
+    @property
+    def ordinary(self) -> bool:
+        """True for a harmless text that thresholds should let pass, as a prompt of everyday use."""
+        return not self.harmful and self.kind != HARD
 
     @property
     def label(self) -> str:

@@ -1,7 +1,8 @@
 """Training a model: from a rubric to a new version with thresholds that is compared, and then released or refused.
 
-A fifth of the rubric, chosen by the texts' own hashes, is never trained on: thresholds are set and models compared on
-it. Fitting is fitting.py's work, figures are measures.py's. `promptops.safety` decides what goes live in the product.
+A fifth of the rubric, chosen by the texts' own hashes, is never trained on: models are compared on it. Thresholds are
+set on all texts: a model for each of the other fifths, trained without it, scores the texts that the new model knows.
+Fitting is fitting.py's work, figures are measures.py's. `promptops.safety` decides what goes live in the product.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from promptops.engine.safety.fasttext_classifier import LoadedModel, SafetyModel
-from promptops.engine.safety.fitting import OnStep, Step, fit
+from promptops.engine.safety.fitting import Fitter, OnStep, Step
 from promptops.engine.safety.manifests import SHIPPED, ModelSpec, read_manifest
-from promptops.engine.safety.measures import Metrics, pick_thresholds, worse_than
+from promptops.engine.safety.measures import Metrics, measure, pick_thresholds, worse_than
 from promptops.engine.safety.normalize import words
-from promptops.engine.safety.rubric import HARD, LABELS, RUBRIC, Row, read_rubric
+from promptops.engine.safety.rubric import FOLDS, LABELS, RUBRIC, Row, read_rubric
 from promptops.engine.safety.verdicts import SafetyCategory
 
-TARGET = 0.01
-"""The share of ordinary harmless held-out texts that thresholds may block."""
+TARGET = 0.005
+"""The share of the rubric's ordinary harmless texts that thresholds may block."""
 _FEWEST = 20
 """Harmless held-out texts, and harmful ones, that setting a threshold needs."""
 
@@ -62,14 +63,15 @@ def train(
     rows, folder = read_rubric(rubric), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     held = [row for row in rows if row.held_out]
-    for sort, count in Counter(row.harmful for row in held if row.harmful or row.kind != HARD).items():
+    for sort, count in Counter(row.harmful for row in held if row.harmful or row.ordinary).items():
         if count < _FEWEST:
             raise ValueError(
                 f"The rubric holds out {count} {'harmful' if sort else 'harmless'} texts; {_FEWEST} are needed"
             )
     if {row.harmful for row in held} != {True, False}:
         raise ValueError("The rubric needs harmful and harmless texts")
-    data = fit([row for row in rows if not row.held_out], on_step)
+    fitter = Fitter()
+    data = fitter.fit([row for row in rows if not row.held_out], on_step)
     digest = hashlib.sha256(data).hexdigest()
     current = current_manifest(folder)
     on_step(Step.EVALUATE)
@@ -81,10 +83,12 @@ def train(
         scores = _score(_load(ModelSpec(candidate, labels)), held)
     spec = read_manifest(current) if current else None
     old, _ = SafetyModel(spec).get() if spec else (None, None)
-    old_scores = _score(old, held) if old else None
     on_step(Step.THRESHOLDS)
-    thresholds, metrics = pick_thresholds(scores, held, target)
-    before = pick_thresholds(old_scores, held, target)[1] if old_scores else None
+    unseen = [(row, score) for row, score in zip(held, scores, strict=True)]
+    unseen += [pair for fold in range(1, FOLDS) for pair in cross_validated(rows, fold, labels, fitter)]
+    thresholds = pick_thresholds([score for _, score in unseen], [row for row, _ in unseen], target)
+    metrics = measure(scores, held, thresholds)
+    before = _measure_as_strict(old, held, metrics) if old else None
     if spec and current and spec.sha256 == digest and spec.thresholds == thresholds and current.parent == folder:
         return Trained(current, spec.version, metrics, metrics, changed=False)
     description = {
@@ -119,6 +123,34 @@ def current_manifest(folder: str | os.PathLike[str]) -> Path | None:
 
 def _score(model: LoadedModel, rows: Sequence[Row]) -> list[dict[SafetyCategory, float]]:
     return [model.read(words(row.text)).scores for row in rows]
+
+
+def cross_validated(
+    rows: Sequence[Row], fold: int, labels: Mapping[str, SafetyCategory | None], fitter: Fitter
+) -> list[tuple[Row, dict[SafetyCategory, float]]]:
+    """Return the texts of one fifth with the scores of a model that was trained on the other four."""
+    parts: tuple[list[Row], list[Row]] = ([], [])
+    for row in rows:
+        if row.label in labels:
+            parts[row.fold == fold].append(row)
+    with tempfile.TemporaryDirectory() as scratch:
+        model = Path(scratch) / "fold.ftz"
+        model.write_bytes(fitter.fit(parts[False]))
+        return list(zip(parts[True], _score(_load(ModelSpec(model, labels, probes=())), parts[True]), strict=True))
+
+
+def _measure_as_strict(model: LoadedModel, held: Sequence[Row], metrics: Metrics) -> Metrics:
+    """Return another model's figures at its own thresholds or, if those block more ordinary texts than in `metrics`,
+    at one that blocks as many: looser thresholds would find more."""
+    scores = _score(model, held)
+    if set(model.thresholds) == set(model.categories):
+        figures = measure(scores, held, model.thresholds)
+        if figures.over_block <= metrics.over_block:
+            return figures
+    ranked = sorted((max(one.values()) for one, row in zip(scores, held, strict=True) if row.ordinary), reverse=True)
+    count = round(metrics.over_block * len(ranked))
+    threshold = ranked[count - 1] if count else min(1.0, ranked[0] + 1e-6)
+    return measure(scores, held, dict.fromkeys(sorted(scores[0]), threshold))
 
 
 def _load(spec: ModelSpec) -> LoadedModel:

@@ -45,6 +45,8 @@ class SafetyLayer(StrEnum):
     ALLOW_TERMS = "allow_terms"
     DENY_TERMS = "deny_terms"
     MODEL = "model"
+    SENTENCES = "sentences"
+    """The second stage."""
 
 
 @dataclass(frozen=True)

@@ -113,13 +113,14 @@ def value_changes(restored: Restored) -> list[ValueChange]:
 def _flat(stored: Any) -> dict[str, Any]:
     """Return the values of a stored part by the name of the object and of the value."""
     if isinstance(stored, dict):
-        return {registry.value_label(key).lower(): value for key, value in stored.items() if key not in HIDDEN_COLUMNS}
+        shown = {key: value for key, value in stored.items() if key not in HIDDEN_COLUMNS}
+        return {registry.value_label(key).lower(): registry.shown_value(key, value) for key, value in shown.items()}
     flat: dict[str, Any] = {}
     names = [_name(row) for row in stored or []]
     for name, row in zip(names, stored or [], strict=True):
         for key, value in row.items():
             if key not in HIDDEN_COLUMNS | {"name", "operation"}:
-                flat[f"{name}: {registry.value_label(key).lower()}"] = value
+                flat[f"{name}: {registry.value_label(key).lower()}"] = registry.shown_value(key, value)
     if names and "model" in stored[0]:  # the chain, whose order counts
         flat["order"] = ", ".join(names)
     return flat

@@ -22,7 +22,7 @@ from promptops.live import snapshots as live
 from promptops.people.enums import Permission
 from promptops.texts.numbers import whole_number
 from promptops.web import review
-from promptops.web.access import actor, requires
+from promptops.web.access import actor, part_of, requires
 from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 
@@ -125,12 +125,14 @@ def index(request: Request) -> HttpResponse:
 
 
 @requires(Permission.RELEASE)
+@part_of("levers")
 def panel(request: Request) -> HttpResponse:
     """Return the panel."""
     return review.panel(request, **LeverChange(LeverForm()).shown())
 
 
 @requires(Permission.RELEASE)
+@part_of("levers")
 def changes(request: Request) -> HttpResponse:
     """Return what restoring a revision would change."""
     revision = whole_number(request.GET.get("revision")) or 0

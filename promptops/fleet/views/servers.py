@@ -19,7 +19,7 @@ from promptops.people.enums import Permission
 from promptops.platform.pages import numbered
 from promptops.texts.numbers import whole_number
 from promptops.web import review
-from promptops.web.access import requires
+from promptops.web.access import part_of, requires
 from promptops.web.lists import clean_query
 from promptops.web.request import Request
 from promptops.web.review import ReviewedChange
@@ -92,12 +92,14 @@ def forget(request: Request, pk: int) -> HttpResponse:
 
 
 @requires(Permission.READ)
+@part_of("fleet")
 def count(request: Request) -> HttpResponse:
     """Return the part of the top bar that says how many servers run what is live."""
     return render(request, "fleet/_count.html", {"fleet": now.counts()})
 
 
 @requires(Permission.READ)
+@part_of("overview")
 def notices(request: Request) -> HttpResponse:
     """Return the notices about servers that need a person."""
     context = {"fleet_troubles": servers.picture().troubles, "losses": now.losses()}
@@ -105,6 +107,7 @@ def notices(request: Request) -> HttpResponse:
 
 
 @requires(Permission.READ)
+@part_of("revision", "revision")
 def rollout(request: Request, revision: int) -> HttpResponse:
     """Return the roll-out of a release: a card for its page or, with `banner`, the line for the page after it."""
     try:

@@ -187,7 +187,9 @@ def changes(entry: AuditEntry) -> tuple[list[Value], list[Value]]:
         if any(_is_text(name, side) for side in sides):
             texts.append(Value(registry.value_label(name), *(side if isinstance(side, str) else "" for side in sides)))
         elif any(side not in (None, "") for side in sides):
-            values.append(Value(registry.value_label(name), *(_words(side) for side in sides)))
+            values.append(
+                Value(registry.value_label(name), *(_words(registry.shown_value(name, side)) for side in sides))
+            )
     return sorted(values, key=lambda value: not value.changed), texts
 
 

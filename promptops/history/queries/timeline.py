@@ -245,7 +245,8 @@ def _changed_part(releases: QuerySet[Release], part: str) -> Release | None:
 
 def _safety(stored: dict[str, Any]) -> list[Value]:
     """Return the values of the safety filter. Terms, which are texts, come last."""
-    order = ["mode", "when_language", "when_down", "when_unavailable", "model"]
+    order = ["mode", "when_language", "expected_languages", "when_expected", "when_down", "when_unavailable", "model"]
+    order += ["second_mode", "second_scope"]
     shown = {name: value for name, value in stored.items() if name != STORED}
     in_order = dict(sorted(shown.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
     values, texts = audit_queries.changes(AuditEntry(after=in_order))

@@ -12,7 +12,7 @@ from promptops.people.enums import Permission
 from promptops.platform.pages import numbered, page
 from promptops.safety.queries import filter_state
 from promptops.texts.numbers import whole_number
-from promptops.web.access import requires
+from promptops.web.access import part_of, requires
 from promptops.web.lists import clean_query, news
 from promptops.web.request import Request
 
@@ -79,6 +79,7 @@ def revision(request: Request, revision: int) -> HttpResponse:
 
 
 @requires(Permission.READ)
+@part_of("timeline")
 def since(request: Request, revision: int) -> HttpResponse:
     """Show what other people released after a revision, as a line of a review panel that is open meanwhile."""
     releases = queries.listed().filter(revision__gt=revision).exclude(user=request.user)

@@ -4,15 +4,27 @@ from django.conf import settings
 from django.core.management.base import OutputWrapper
 
 from promptops.ledger.models import LiveConfiguration
-from promptops.platform import crypto
+from promptops.platform import crypto, environment
+
+_ENTERED_AGAIN = "stored provider keys and webhooks must then be entered again."
 
 
 def wrong_key_sentence() -> str:
-    """Return the sentence that says what is wrong and what to do."""
+    """Return what is wrong with the secret key of a database, and what to do."""
     return (
-        "The secret key is not the one that this database was made with. Restore the old one "
-        f"({settings.VAR_DIR / 'secret_key'} or SECRET_KEY); if it is lost for good, run "
-        f"`{settings.COMMAND} replace_secret_key`: stored provider keys and webhooks must then be entered again."
+        "The secret key is not the one that this database was made with. Restore the old one in "
+        f"{environment.secret_key_place(settings.VAR_DIR)}; if it is lost for good, run "
+        f"`{settings.COMMAND} replace_secret_key`: {_ENTERED_AGAIN}"
+    )
+
+
+def key_of_another_backup() -> str:
+    """Return what to do if the secret key does not fit the backup that is restored."""
+    return (
+        f"Nothing was restored. The secret key in {environment.secret_key_place(settings.VAR_DIR)} is not the one that "
+        "this backup was made with. Put that one there, then run the command again. If it is lost for good, restore "
+        "with `pg_restore` or copy the file of the database, then run "
+        f"`{settings.COMMAND} replace_secret_key`: {_ENTERED_AGAIN}"
     )
 
 

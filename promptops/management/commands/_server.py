@@ -15,7 +15,7 @@ from promptops.platform.draining import gate
 from promptops.runs.actions.recording import recorder
 
 RECORDING_SECONDS = 5.0
-"""How long the recording of canceled runs may take."""
+"""Seconds that the recording of canceled runs may take."""
 
 
 class DrainingServer(Server):

@@ -12,7 +12,9 @@ from promptops.management.commands._secret_key import warn_of_wrong_key
 from promptops.people.actions import accounts, second_step
 from promptops.people.enums import Role
 from promptops.people.models import User
-from promptops.platform.addresses import server_address
+from promptops.platform.addresses import public_address
+
+REMEDY = "run this command with the HOST and PORT of the server"
 
 
 class Command(BaseCommand):
@@ -34,9 +36,10 @@ class Command(BaseCommand):
             if options["clear_second_step"]:
                 self._clear_second_step(user)
             path = reverse("password_by_link", args=[accounts.make_password_link(user, by=COMMAND_LINE)])
-        self.stdout.write(server_address() + path)
+        self.stdout.write(public_address() + path)
         # On stderr: a script may read the link from stdout.
-        self.stderr.write("If nothing answers there, run this command with the HOST and PORT of the server.")
+        remedy = "check PUBLIC_ADDRESS and the proxy" if settings.PUBLIC_ADDRESS else REMEDY
+        self.stderr.write(f"If nothing answers there, {remedy}.")
         warn_of_wrong_key(self.stderr)
 
     def _clear_second_step(self, user: User) -> None:

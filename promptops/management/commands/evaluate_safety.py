@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from promptops.engine.safety import evaluation
-from promptops.engine.safety.guard import SHIPPED, SafetyModel
+from promptops.engine.safety import evaluation, second_stage, second_stage_evaluation
+from promptops.engine.safety.guard import SHIPPED, SafetyGuard, SafetyModel
 
 
 class Command(BaseCommand):
@@ -34,6 +34,17 @@ class Command(BaseCommand):
         for title, table in figures["tables"].items():
             self.stdout.write(f"\n**{title}**\n\n" + evaluation.as_markdown(table))
         self.stdout.write(f"\nA video prompt takes {figures['milliseconds']:.3f} ms.")
+        if second_stage.installed():
+            guard = SafetyGuard(model)
+            judged = evaluation.judge(guard, loaded, texts)
+            second = second_stage_evaluation.evaluate(
+                judged, second_stage.shipped(), guard, loaded.thresholds, options["data"]
+            )
+            for title, table in second["tables"].items():
+                self.stdout.write(f"\n**{title}**\n\n" + evaluation.as_markdown(table))
+            self.stdout.write(f"\nThe second stage takes {second['milliseconds']:.1f} ms a text.")
+        else:
+            self.stdout.write(f"\nThe second stage is not installed: {second_stage.INSTALL}")
         if options["json"]:
             try:
                 options["json"].write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from promptops.ledger.actions.backups import record_restore
 from promptops.ledger.chain import Link, verify
-from promptops.management.commands._secret_key import wrong_key_sentence
+from promptops.management.commands._secret_key import key_of_another_backup
 from promptops.management.commands._start import start_lock
 from promptops.management.commands.backup import newest_migration
 from promptops.people.models import User
@@ -54,7 +54,7 @@ class Command(BaseCommand):
             try:
                 crypto.decrypt(manifest.key_check)
             except crypto.UnreadableSecret:
-                raise backup.BackupError(f"Nothing was restored. {wrong_key_sentence()}") from None
+                raise backup.BackupError(key_of_another_backup()) from None
         known = {name for app, name in MigrationLoader(None).disk_migrations if app == "promptops"}
         if manifest.migration not in known:
             raise backup.BackupError(

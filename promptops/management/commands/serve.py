@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.urls import reverse
 
 from promptops.compare.actions import prompt_sets
@@ -22,7 +23,7 @@ from promptops.ledger.models import LiveConfiguration
 from promptops.management.commands._secret_key import wrong_key_sentence
 from promptops.management.commands._start import refuse_newer_database, start_lock
 from promptops.people.actions import accounts, first_administrator
-from promptops.platform.addresses import server_address
+from promptops.platform.addresses import public_address, server_address
 from promptops.prompts.actions import prompts
 from promptops.providers.actions import chain
 from promptops.providers.models import Provider
@@ -53,6 +54,8 @@ class Command(BaseCommand):
         try:
             with start_lock(connection, self._say):
                 refuse_newer_database(connection)
+                if not MigrationRecorder(connection).applied_migrations():
+                    self._say("Making the tables. This takes a minute on a busy machine ...")
                 call_command("migrate", verbosity=0, interactive=False)
                 self._prepare()
         except DatabaseError as error:
@@ -97,7 +100,7 @@ class Command(BaseCommand):
         if token:
             self._say("")
             self._say("Create the first administrator here (this link works once):")
-            self._say(f"  {server_address()}{reverse('setup', args=[token])}")
+            self._say(f"  {public_address()}{reverse('setup', args=[token])}")
             self._say("")
 
     def _serve(self, host: str, port: int) -> None:

@@ -40,6 +40,8 @@ KNOWN_ADDRESS_LIFETIME = timedelta(days=30)
 SEEN_EVERY = timedelta(minutes=1)
 """The precision of "last seen": at most one write a minute for each session."""
 PASSWORD_LINK_LIFETIME = timedelta(hours=24)
+STARTING = timedelta(minutes=10)
+"""Processes that start within this time of each other each print a set-up link that works."""
 
 
 class LinkUsed(Refused):
@@ -55,7 +57,7 @@ def find_link(token: str, purpose: LinkPurpose) -> OneTimeLink:
     With OIDC_ONLY, only links of administrators and the set-up link are usable.
     """
     link = OneTimeLink.objects.select_related("user").filter(token_sha256=_sha256(token), purpose=purpose).first()
-    if link is None or not link.usable or (settings.OIDC_ONLY and not _is_of_administrator(link)):
+    if link is None or not link.usable or (settings.OIDC_ONLY and not _is_of_administrator(link)) or _is_too_late(link):
         raise LinkUsed
     return link
 
@@ -64,11 +66,11 @@ def find_link(token: str, purpose: LinkPurpose) -> OneTimeLink:
 def make_setup_link() -> str | None:
     """Return the token of a new link that creates the first administrator, or None if there is an administrator.
 
-    Earlier set-up links are deleted: each start prints its own.
+    Set-up links of more than ten minutes ago are deleted: each start prints its own.
     """
     if _administrators().exists():
         return None
-    OneTimeLink.objects.filter(purpose=LinkPurpose.SETUP).delete()
+    OneTimeLink.objects.filter(purpose=LinkPurpose.SETUP, created_at__lt=timezone.now() - STARTING).delete()
     return _make_link(LinkPurpose.SETUP, Role.ADMINISTRATOR, LINK_LIFETIME)[1]
 
 
@@ -326,9 +328,13 @@ def _use(link: OneTimeLink) -> None:
 
 def _refuse_used(link: OneTimeLink) -> None:
     """Raise LinkUsed if the link was used or has expired, or if somebody has set PromptOps up already."""
-    is_set_up = link.purpose == LinkPurpose.SETUP and _administrators().exists()
-    if is_set_up or not _unused(link).exists():
+    if _is_too_late(link) or not _unused(link).exists():
         raise LinkUsed
+
+
+def _is_too_late(link: OneTimeLink) -> bool:
+    """Return True for a set-up link after somebody has set PromptOps up."""
+    return link.purpose == LinkPurpose.SETUP and _administrators().exists()
 
 
 def _unused(link: OneTimeLink) -> QuerySet[OneTimeLink]:

@@ -27,10 +27,10 @@ MOST_TOKENS = 1_000
 """Usable tokens of an installation. All of them may be in the memory of each process."""
 MOST_DAYS = 3_650
 OVERLAP_DAYS = 7
-"""How long a rotated token works beside the new one, unless an administrator says otherwise."""
+"""Seconds for which a rotated token works beside the new one, unless an administrator says otherwise."""
 MOST_OVERLAP_DAYS = 90
 USES_SECONDS = 60.0
-"""How often last uses are written."""
+"""Seconds between two writes of the last uses."""
 
 registry.noun("token", "Tokens")
 registry.object_kind("token", "Token", url=lambda entry: reverse("tokens"))

@@ -19,7 +19,7 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 MAX_NEXT = 2000
 """Characters of the address to go to after signing in; Django redirects to at most 2,048."""
 WAITS_SECONDS = 600
-"""How long a person may take for the second step."""
+"""Seconds that a person may take for the second step."""
 _KEY = "entering"
 
 

@@ -20,7 +20,7 @@ from promptops.people.permissions import roles_with
 from promptops.platform.pages import numbered, page
 from promptops.texts.numbers import whole_number
 from promptops.web import review
-from promptops.web.access import actor, requires
+from promptops.web.access import actor, part_of, requires
 from promptops.web.request import Request
 from promptops.web.review import Change
 
@@ -72,7 +72,8 @@ def invite(request: Request) -> HttpResponse:
         request,
         title="Invitation",
         url=reverse("join", args=[token]),
-        sentence=f"Send this link to the person who will join as {role}. It works once, within 7 days.",
+        sentence=f"Send this link to the person who will join as {role}. It works once, within 7 days."
+        " Until it is used, you can withdraw it under Open invitations.",
     )
 
 
@@ -90,6 +91,7 @@ def withdraw(request: Request, pk: int) -> HttpResponse:
 
 
 @requires(Permission.ADMINISTER)
+@part_of("people")
 def role(request: Request, pk: int) -> HttpResponse:
     """Show the panel with the roles of a person, then change the role."""
     person = get_object_or_404(User, pk=pk)

@@ -18,7 +18,7 @@ from promptops.people.models import Token
 from promptops.platform.pages import numbered
 from promptops.texts.numbers import whole_number
 from promptops.web import review
-from promptops.web.access import actor, requires
+from promptops.web.access import actor, part_of, requires
 from promptops.web.request import Request
 
 TOKENS = 50
@@ -56,6 +56,7 @@ def make(request: Request) -> HttpResponse:
 
 
 @requires(Permission.ADMINISTER)
+@part_of("tokens")
 def rotate(request: Request, pk: int) -> HttpResponse:
     """Show the panel of a rotation, then make the new token and show its text, once."""
     token = get_object_or_404(Token, pk=pk)

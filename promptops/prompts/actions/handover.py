@@ -37,12 +37,19 @@ registry.noun("draft", "Drafts")
 registry.noun("request", "Requests for a release")
 registry.object_kind("shareddraft", "Shared draft", url=_shared_url)
 registry.object_kind("releaserequest", "Request for a release", url=_request_url)
-registry.value_labels({"asked_by": "Asked by", "started_from": "Started from version"})
+registry.value_labels({"asked_by": "Asked by", "shared_by": "Shared by", "started_from": "Started from version"})
 registry.register(
     Action(
         "draft.shared",
         "{actor} shared a draft of {object}",
         when="somebody made a link to a draft; the entry has the SHA-256 of the text, not the text",
+        object="shareddraft",
+        is_change=False,
+    ),
+    Action(
+        "draft.share_revoked",
+        "{actor} revoked the link to a draft of {object}",
+        when="the person who shared a draft, or a releaser, revoked its link",
         object="shareddraft",
         is_change=False,
     ),
@@ -86,6 +93,17 @@ def share(template: Template, *, by: Actor) -> SharedDraft:
     shared = SharedDraft.objects.create(template=template, user=draft.user, base=draft.base, **draft.content)
     audit.record("draft.shared", by=by, object=shared, object_name=template.name, after=_audit_values(shared))
     return shared
+
+
+@transaction.atomic
+def revoke_share(shared: SharedDraft, *, by: Actor) -> None:
+    """Revoke the link to a shared draft. Raises Refused for other people than its author and releasers, or if it is."""
+    if by.user is None or not handover.may_revoke(by.user, shared):
+        raise Refused(f"Only {shared.user.name} and releasers can revoke this link.")
+    if not SharedDraft.objects.filter(pk=shared.pk, revoked_at=None).update(revoked_at=timezone.now()):
+        raise Refused("This link was revoked before. Nothing was changed.")
+    values = _audit_values(shared) | {"shared_by": shared.user.name}
+    audit.record("draft.share_revoked", by=by, object=shared, object_name=shared.template.name, before=values)
 
 
 @transaction.atomic

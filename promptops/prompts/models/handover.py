@@ -24,9 +24,10 @@ class Handover(Content):
 
 
 class SharedDraft(Handover):
-    """A draft as it was when its author shared it. It never changes."""
+    """A draft as it was when its author shared it. Its text never changes. A revoked one is not shown any more."""
 
     at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         indexes = [models.Index(fields=["template", "user"], name="shared_draft_of_person")]

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Count, Min, QuerySet
 
+from promptops.people.enums import Permission
 from promptops.people.models import User
 from promptops.platform.pages import Numbered, numbered
 from promptops.prompts.content import NOTHING, long_fields
@@ -103,8 +104,18 @@ def sent_back_to(user: User) -> list[ReleaseRequest]:
 
 
 def shared_by(template: Template, user: User) -> SharedDraft | None:
-    """Return the draft of the template that the person shared last."""
-    return SharedDraft.objects.filter(template=template, user=user).order_by("-pk").first()
+    """Return the draft of the template that the person shared last, unless its link was revoked."""
+    return SharedDraft.objects.filter(template=template, user=user, revoked_at=None).order_by("-pk").first()
+
+
+def may_revoke(user: User, shared: SharedDraft) -> bool:
+    """Return whether the person may revoke the link: the one who shared the draft, and releasers."""
+    return shared.user_id == user.pk or user.may(Permission.RELEASE)
+
+
+def revoked_reason(shared: SharedDraft) -> str:
+    """Return a sentence for a person who opens a link that was revoked."""
+    return f"The link to this draft of {shared.template.name} was revoked. Ask {shared.user.name} for a new one."
 
 
 def _light(requests: QuerySet[ReleaseRequest]) -> QuerySet[ReleaseRequest]:

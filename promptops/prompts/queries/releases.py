@@ -126,6 +126,29 @@ def changing(template: Template, releases: Iterable[Release]) -> list[ReleaseRow
     return shown
 
 
+def newest_release_of(live_ids: Iterable[int | None]) -> dict[int, Release]:
+    """Return the release that made each of these live versions live, by version id. Four queries at most.
+
+    That is the newest one of the version itself, or a newer one that restored several versions at once.
+    """
+    wanted = [pk for pk in live_ids if pk]
+    light = Release.objects.select_related("replaced").defer("packed_configuration", "evidence", "replaced__body")
+    own = light.filter(version__in=wanted, action__in=registry.version_releases()).order_by("revision")
+    found = {release.version_id: release for release in own if release.version_id}
+    first = min((release.pk for release in found.values()), default=0)
+    several = [pk for pk in _of_several().filter(revision__gt=first).values_list("revision", flat=True) if pk]
+    if not several or not wanted:
+        return found
+    stored = configurations([*several, *(pk - 1 for pk in several)])
+    live = {revision: {row["version_id"] for row in values["templates"]} for revision, values in stored.items()}
+    restoring = light.in_bulk(several)
+    for revision in sorted(revision for revision in several if {revision, revision - 1} <= live.keys()):
+        for pk in live[revision] - live[revision - 1]:
+            if pk in wanted and (pk not in found or found[pk].pk < revision):
+                found[pk] = restoring[revision]
+    return found
+
+
 def by_day(found: Iterable[ReleaseRow]) -> list[Day]:
     """Return the rows grouped by day in the reader's time zone."""
     days: list[Day] = []

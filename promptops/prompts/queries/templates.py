@@ -5,12 +5,11 @@ from typing import Any
 
 from django.db.models import Count, Max, Q, QuerySet
 
-from promptops.ledger import registry
-from promptops.ledger.models import Release
 from promptops.people.models import User
 from promptops.platform.pages import Numbered, numbered
 from promptops.prompts.content import long_fields
 from promptops.prompts.models import DiscardedDraft, Draft, Operation, Template, Version
+from promptops.prompts.queries.releases import newest_release_of
 from promptops.texts.numbers import whole_number
 
 
@@ -117,19 +116,6 @@ def departure(text: str, base: str, characters: int = 120) -> str:
 def next_number(template: Template) -> int:
     """Return the number of the next version."""
     return (template.versions.aggregate(newest=Max("number"))["newest"] or 0) + 1
-
-
-def newest_release_of(version_ids: list[int | None]) -> dict[int, Release]:
-    """Return the newest release that made each version live, by version id."""
-    releases = Release.objects.select_related("replaced").filter(
-        version__in=[pk for pk in version_ids if pk],
-        action__in=registry.version_releases(),
-    )
-    return {
-        release.version_id: release
-        for release in releases.defer("packed_configuration", "evidence", "replaced__body").order_by("revision")
-        if release.version_id
-    }
 
 
 def is_last(template: Template) -> bool:

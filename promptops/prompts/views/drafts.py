@@ -24,7 +24,7 @@ from promptops.prompts.views.saving import (
     undo_address,
 )
 from promptops.web import review as reviews
-from promptops.web.access import requires
+from promptops.web.access import part_of, requires
 from promptops.web.request import Request
 
 
@@ -65,6 +65,7 @@ def discard(request: Request, name: str) -> HttpResponse:
 
 
 @requires(Permission.EDIT)
+@part_of("template", "name")
 def discarded(request: Request, name: str) -> HttpResponse:
     """Show this person's discarded drafts, to read and to restore."""
     template = template_or_404(name)

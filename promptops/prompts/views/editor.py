@@ -29,7 +29,7 @@ from promptops.runs.queries import answers
 from promptops.runs.queries import providers as provider_queries
 from promptops.texts.numbers import estimate_tokens, whole_number
 from promptops.web import review as reviews
-from promptops.web.access import actor, requires
+from promptops.web.access import actor, part_of, requires
 from promptops.web.request import Request
 
 
@@ -94,6 +94,7 @@ def check(request: Request, name: str) -> HttpResponse:
 
 
 @requires(Permission.EDIT)
+@part_of("template", "name")
 def samples(request: Request, name: str) -> HttpResponse:
     """Show the menu of sample inputs; with POST, pin the input of "Try it" or unpin the sample that `unpin` names."""
     template = template_or_404(name)
@@ -120,6 +121,7 @@ def samples(request: Request, name: str) -> HttpResponse:
 
 
 @requires(Permission.READ)
+@part_of("template", "name")
 def presence(request: Request, name: str) -> HttpResponse:
     """Show the other people who have the editor open."""
     template = template_or_404(name)
@@ -145,7 +147,7 @@ def _state(template: Template, base: int | None) -> dict[str, Any]:
     return {
         "template": template,
         "live": current,
-        "release": queries.templates.newest_release_of([current.pk]).get(current.pk) if current else None,
+        "release": queries.releases.newest_release_of([current.pk]).get(current.pk) if current else None,
         "base": base,
         "outdated": (current.pk if current else None) != base,
         "next_number": queries.templates.next_number(template),

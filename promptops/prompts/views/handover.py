@@ -22,7 +22,7 @@ from promptops.prompts.views.lookup import shared_or_404, template_or_404
 from promptops.prompts.views.saving import plain_refusal, save_posted
 from promptops.prompts.views.taking import take
 from promptops.web import review as reviews
-from promptops.web.access import actor, requires
+from promptops.web.access import actor, part_of, requires
 from promptops.web.request import Request
 
 
@@ -43,17 +43,35 @@ def share(request: Request, name: str) -> HttpResponse:
 
 @requires(Permission.READ)
 def shared(request: Request, name: str, shared_id: int) -> HttpResponse:
-    """Show a draft as it was shared, with its difference from what is live now."""
+    """Show a draft as it was shared, with its difference from what is live now. A revoked link answers 410."""
     template = template_or_404(name)
     found = shared_or_404(template, shared_id)
+    if found.revoked_at:
+        gone = {"title": "This link no longer works", "reason": queries.handover.revoked_reason(found)}
+        return render(request, "404.html", gone, status=410)
     live = template.live_version
     context = {
         "template": template,
         "shared": found,
         "changes": setting_changes(live.content if live else NOTHING, found.content),
         "arrival": queries.handover.Arrival(found),
+        "may_revoke": queries.handover.may_revoke(request.user, found),
     }
     return render(request, "prompts/shared.html", context)
+
+
+@requires(Permission.EDIT)
+@require_POST
+def revoke_share(request: Request, name: str, shared_id: int) -> HttpResponse:
+    """Revoke the link to a shared draft."""
+    template = template_or_404(name)
+    found = shared_or_404(template, shared_id)
+    try:
+        actions.revoke_share(found, by=actor(request))
+    except Refused as refused:
+        return plain_refusal(str(refused))
+    message = f"Nobody can open the link to this draft of {name} any more."
+    return reviews.done(request, reverse("template", args=[name]), message)
 
 
 @requires(Permission.EDIT)
@@ -62,6 +80,8 @@ def edit_shared(request: Request, name: str, shared_id: int) -> HttpResponse:
     """Put a shared draft into the person's own editor. It starts from the version that it was begun with."""
     template = template_or_404(name)
     found = shared_or_404(template, shared_id)
+    if found.revoked_at:
+        return plain_refusal(queries.handover.revoked_reason(found))
     return take(request, template, found, base=found.base, what=f"{found.user.name}'s draft")
 
 
@@ -107,6 +127,7 @@ def _asking(request: Request, template: Template, error: str = "") -> HttpRespon
 
 
 @requires(Permission.EDIT)
+@part_of("template", "name")
 def own_request(request: Request, name: str) -> HttpResponse:
     """Return the state of the person's own request, for the editor's status line and buttons, if it is not `shown`."""
     template = template_or_404(name)

@@ -89,12 +89,14 @@ def diff(request: Request, name: str) -> HttpResponse:
         raise Http404
     view = request.GET.get("view")
     lines = diffs.diff_lines(a.content["body"], b.content["body"])
+    settings = settings_of(a.content, b.content)
     context = {
         "template": template,
         "texts": queries.templates.comparable(template, request.user),
         "a": a,
         "b": b,
-        "settings": settings_of(a.content, b.content),
+        "settings": settings,
+        "settings_differ": any(setting.before != setting.after for setting in settings),
         "rows": diffs.fold(lines),
         "summary": diffs.summary(lines),
         "view": {"inline": "", "side": "side"}.get(view or "", "auto"),

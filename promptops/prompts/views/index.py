@@ -12,7 +12,7 @@ from promptops.prompts.actions.templates import create_template
 from promptops.prompts.forms import TemplateForm
 from promptops.prompts.queries.search import search
 from promptops.texts.numbers import whole_number
-from promptops.web.access import actor, requires
+from promptops.web.access import actor, part_of, requires
 from promptops.web.filters import SearchForm
 from promptops.web.lists import clean_query
 from promptops.web.request import Request
@@ -47,6 +47,7 @@ def index(request: Request) -> HttpResponse:
 
 
 @requires(Permission.READ)
+@part_of("prompts")
 def names(request: Request) -> HttpResponse:
     """Return the names of all templates, archived ones too, as the options of a filter's suggestions."""
     listed = queries.templates.names()

@@ -143,7 +143,7 @@ def _panel(
     context = {
         "template": template,
         "live": current,
-        "release": queries.templates.newest_release_of([current.pk]).get(current.pk) if current else None,
+        "release": queries.releases.newest_release_of([current.pk]).get(current.pk) if current else None,
         "base": base,
         "yours": yours,
         "draft": draft,

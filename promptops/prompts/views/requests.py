@@ -19,7 +19,7 @@ from promptops.prompts.views.saving import plain_refusal
 from promptops.prompts.views.taking import take
 from promptops.texts.numbers import whole_number
 from promptops.web import review as reviews
-from promptops.web.access import actor, requires
+from promptops.web.access import actor, part_of, requires
 from promptops.web.lists import clean_query
 from promptops.web.request import Request
 
@@ -36,6 +36,7 @@ def index(request: Request) -> HttpResponse:
 
 
 @requires(Permission.EDIT)
+@part_of("overview")
 def own(request: Request) -> HttpResponse:
     """Return the person's requests that were sent back, for the overview."""
     return render(request, "prompts/_sent_back.html", {"sent_back": queries.handover.sent_back_to(request.user)})

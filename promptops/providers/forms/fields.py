@@ -13,6 +13,7 @@ from promptops.providers.actions.chain import NOT_EMBEDDED, ProviderFields
 from promptops.providers.enums import JsonModeChoice, provider_kind_choices
 from promptops.providers.key_variables import permitted
 from promptops.providers.queries import set_or_not
+from promptops.web.fields import SecondsField
 
 ENVIRONMENT, STORED, NO_KEY = "environment", "stored", "none"
 PRICES = ("price_input", "price_cached", "price_output")
@@ -21,7 +22,7 @@ LIMITS = ("first_text_s", "stall_s", "max_concurrent", "context_tokens", "json_m
 # The section of these fields stays closed until one of them is used.
 EXTRAS = (*LIMITS, *PRICES, *CHOICES, "adaptations")
 TIMES = {"timeout_s": "timeout_ms", "first_text_s": "first_text_ms", "stall_s": "stall_ms"}
-"""The fields in seconds, as people enter them, and the columns in milliseconds behind them."""
+"""The fields in which people enter seconds, and the columns in milliseconds behind them."""
 WHERE = ("kind", "base_url", "key_source", "key_env", "key")
 """The fields that a provider is reached with."""
 
@@ -115,13 +116,11 @@ class KeyFields(ShapedForm):
         return {"key": self.cleaned_data.get("key", ""), "key_env": self.cleaned_data.get("key_env", "")}
 
 
-def _seconds(label: str, help_text: str, **look: str) -> forms.FloatField:
-    """Return the field of a time limit in seconds. It is kept in milliseconds."""
+def _seconds(label: str, help_text: str, **look: str) -> SecondsField:
+    """Return the field of a time limit in seconds."""
     attributes = {"step": "any", "inputmode": "decimal", "placeholder": "no limit"} | look
     widget = forms.NumberInput(attrs=attributes)
-    return forms.FloatField(
-        label=label, required=False, min_value=0.1, max_value=600, widget=widget, help_text=help_text
-    )
+    return SecondsField(label=label, required=False, min_ms=100, max_ms=600_000, widget=widget, help_text=help_text)
 
 
 def _price(label: str) -> forms.FloatField:
@@ -273,9 +272,7 @@ class MainFields(ShapedForm):
     def provider_fields(self) -> ProviderFields:
         """Return the values of a valid form."""
         data = self.cleaned_data
-        times: dict[str, Any] = {
-            column: round(data[name] * 1000) if data[name] else None for name, column in TIMES.items()
-        }
+        times: dict[str, Any] = {column: data[name] for name, column in TIMES.items()}
         return ProviderFields(
             name=data["name"],
             kind=data["kind"],

@@ -19,7 +19,6 @@ from promptops.providers.forms.fields import (
 )
 from promptops.providers.key_variables import key_variable
 from promptops.providers.models import Provider
-from promptops.web.fields import in_seconds
 
 
 class NewProviderForm(MainFields, KeyFields):
@@ -92,7 +91,7 @@ class EditProviderForm(MainFields):
         names = {"kind", "name", "model", "base_url", *EXTRAS} - TIMES.keys()
         initial = {name: getattr(provider, name) for name in names}
         times = {name: getattr(provider, column) for name, column in TIMES.items()}
-        initial |= {name: in_seconds(milliseconds) for name, milliseconds in times.items() if milliseconds}
+        initial |= {name: milliseconds for name, milliseconds in times.items() if milliseconds}
         initial["expected"] = provider.changed_revision
         kwargs["initial"] = initial | kwargs.get("initial", {})
         super().__init__(*args, **kwargs)

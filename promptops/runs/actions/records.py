@@ -3,15 +3,17 @@
 Waiting for an unavailable database belongs to `promptops.runs.actions.recording`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
 from promptops.engine.judged_runs import Outcome
-from promptops.engine.judging import SafetyChecked, masks
-from promptops.engine.safety.guard import VerdictDecision
+from promptops.engine.judging import ENFORCE, SafetyChecked, masks
+from promptops.engine.safety.classifier import log_odds
+from promptops.engine.safety.guard import SafetyCategory, SafetyVerdict, VerdictDecision, worst_of
+from promptops.engine.safety.second_stage import combined_log_odds
 from promptops.engine.snapshot import SafetySpec
 from promptops.engine.types import Attempt as EngineAttempt
 from promptops.ledger import audit, registry
@@ -145,14 +147,25 @@ def _safety_check(run: Run, check: SafetyChecked, safety: SafetySpec) -> SafetyC
         queue = SafetyQueue.BLOCKED
     elif verdict.decision is VerdictDecision.ALLOW and share is not None and share >= BORDERLINE:
         queue = SafetyQueue.BORDERLINE
+    second, both = check.second, check.both
+    would_block = both is not None and second is not None and second.score is not None and _is_block(both)
+    if not queue and would_block:
+        queue = SafetyQueue.BORDERLINE  # the second stage would change the verdict
+    distance = _distance(verdict.scores, thresholds)
+    if second and second.combined and safety.second_mode == ENFORCE:
+        odds = combined_log_odds(verdict, second, thresholds)
+        distance = distance if odds is None else abs(odds - log_odds(second.combined.threshold))
     return SafetyCheck(
         run=run,
+        second_score=second.share if second else None,
+        second_category=((both.category or "") if both and would_block else "") if second else None,
         side=check.side,
         decision=verdict.decision.value,
         layer=verdict.layer.value if verdict.layer else "",
         category=verdict.category.value if verdict.category else "",
         scores={name.value: round(score, 4) for name, score in verdict.scores.items()},
         score=share,
+        distance=distance,
         cause=verdict.cause.value if verdict.cause else "",
         language=verdict.language,
         words=list(verdict.words),
@@ -164,6 +177,19 @@ def _safety_check(run: Run, check: SafetyChecked, safety: SafetySpec) -> SafetyC
         at=run.at,
         queue=queue,
     )
+
+
+def _is_block(verdict: SafetyVerdict) -> bool:
+    return verdict.decision is VerdictDecision.BLOCK
+
+
+def _distance(scores: Mapping[SafetyCategory, float], thresholds: Mapping[SafetyCategory, float]) -> float | None:
+    """Return how far, in log-odds, the scores are from the nearest threshold at which the verdict changes.
+
+    Of a text that passes, it is the nearest threshold of all; of a blocked one, that of the category that blocks.
+    """
+    worst = worst_of(scores, thresholds)
+    return None if worst is None else abs(log_odds(scores[worst]) - log_odds(thresholds[worst]))
 
 
 def _total_cost(attempts: list[EngineAttempt]) -> float | None:

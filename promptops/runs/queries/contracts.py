@@ -1,4 +1,4 @@
-"""How the runs of a template met the contract of their answers, in total and by version."""
+"""Count how the runs of a template met the contract of their answers, in total and by version."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from django.db.models import Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from promptops.live import polling
 from promptops.platform.at_once import rows_at_once
+from promptops.platform.caches import Shared
 from promptops.prompts.queries import operations
 from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.models import Attempt, Run, RunTotals
@@ -34,6 +36,9 @@ LIVING_HOURS = 24
 NOT_COUNTED = [RunSource.TEST, RunSource.COMPARISON]
 NOT_ANSWERED = (RunStatus.CANCELED, RunStatus.BLOCKED)
 DENSE_FROM = 4
+SHARED_SECONDS = 5
+"""Pages of one role after the other ask for the same figures after a hint."""
+
 AXES = {unit: partial(axis, unit=unit) for unit in ("count", "percent", "ms", "usd")}
 
 
@@ -177,6 +182,16 @@ class Figures:
         costs = [figures.total.cost for figures in self.operations if figures.total.cost is not None]
         return sum(costs) if costs else None
 
+    @cached_property
+    def tokens(self) -> int:
+        """Return the tokens of input and output of all calls, in one query, or two if runs are deleted."""
+        calls = Attempt.objects.filter(run__at__gte=self.start, run__drill="").exclude(run__source__in=NOT_COUNTED)
+        count: int = calls.aggregate(count=TOKENS)["count"]
+        if not self.capped and self.hours > LIVING_HOURS:
+            deleted = RunTotals.objects.filter(hour__gte=self.start, is_drill=False).exclude(source__in=NOT_COUNTED)
+            count += deleted.aggregate(count=TOKENS)["count"]
+        return count
+
     @property
     def cost_estimated(self) -> bool:
         return any(figures.total.cost_estimated for figures in self.operations)
@@ -198,14 +213,24 @@ class Figures:
         return [steps[0], steps[(len(steps) - 1) // 2], steps[-1]]
 
 
+_shared: Shared[Figures] = Shared(size=2 * len(STEP_MINUTES), seconds=SHARED_SECONDS)
+forget = _shared.forget
+
+
 def figures(hours: int) -> Figures:
-    """Return the figures of about the last `hours` (a key of STEP_MINUTES), in one query, or two if runs are deleted.
+    """Return the figures of about the last `hours` (a key of STEP_MINUTES). All who ask share them until they change.
 
     All steps are whole, except the last. Drills, comparisons and provider tests do not count. Canceled runs count only
     as runs and in the cost.
     """
-    step = timedelta(minutes=STEP_MINUTES[hours])
     times = step_starts(timezone.now(), hours)
+    heads = polling.heads()
+    return _shared.get((hours, times[0], heads.epoch, *sorted(heads.items())), lambda: _read(hours, times))
+
+
+def _read(hours: int, times: list[datetime]) -> Figures:
+    """Read the figures from the start of the first step on, in one query, or two if runs are deleted."""
+    step = timedelta(minutes=STEP_MINUTES[hours])
     runs = Run.objects.filter(at__gte=times[0], drill="").exclude(source__in=NOT_COUNTED).order_by("-at")
     columns = ("at", "operation", "status", "fallback_used", "latency_ms", "cost", "cost_estimated")
     rows = rows_at_once(runs[: MAX_RUNS + 1], *columns)
@@ -232,16 +257,6 @@ def figures(hours: int) -> Figures:
         capped=capped,
         operations=[_drawn(operation, totals[operation], times, tallies[operation]) for operation in totals],
     )
-
-
-def tokens(shown: Figures) -> int:
-    """Return the tokens of input and output of all calls of these runs, in one query, or two if runs are deleted."""
-    calls = Attempt.objects.filter(run__at__gte=shown.start, run__drill="").exclude(run__source__in=NOT_COUNTED)
-    count: int = calls.aggregate(count=TOKENS)["count"]
-    if not shown.capped and shown.hours > LIVING_HOURS:
-        deleted = RunTotals.objects.filter(hour__gte=shown.start, is_drill=False).exclude(source__in=NOT_COUNTED)
-        count += deleted.aggregate(count=TOKENS)["count"]
-    return count
 
 
 def _deleted_since(start: datetime, names_of_operations: Collection[str]) -> Iterable[dict[str, Any]]:

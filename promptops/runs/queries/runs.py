@@ -120,14 +120,14 @@ def number_of(public_id: UUID) -> int | None:
 
 
 def find_run(pk: int) -> Run:
-    """Return one run with its attempts and verdicts. Raises Run.DoesNotExist."""
+    """Return one run with its attempts, verdicts and comparison. Raises Run.DoesNotExist."""
     attempts = Prefetch("attempts", Attempt.objects.order_by("position"))
     checks = Prefetch(
-        "safety_checks", SafetyCheck.objects.select_related("model").defer("model__data").order_by("side")
+        "safety_checks",
+        SafetyCheck.objects.select_related("model", "reported_by", "reviewed_by").defer("model__data").order_by("side"),
     )
-    return (
-        Run.objects.select_related("user", "token", "template", "version").prefetch_related(attempts, checks).get(pk=pk)
-    )
+    related = ("user", "token", "template", "version", "trial__comparison")
+    return Run.objects.select_related(*related).prefetch_related(attempts, checks).get(pk=pk)
 
 
 def neighbors(run: Run) -> tuple[int | None, int | None]:

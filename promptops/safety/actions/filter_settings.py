@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from promptops.engine.safety.guard import SafetyCategory
+from promptops.engine.safety.language import listed_languages
 from promptops.engine.safety.normalize import words
 from promptops.ledger import parts, registry
 from promptops.ledger.audit import Actor
@@ -31,7 +32,12 @@ registry.value_labels(
     {
         "when_down": "If the filter is down",
         "when_language": "If the language is unknown",
+        "expected_languages": "Expected languages",
+        "when_expected": "If the language is expected",
         "when_unavailable": "If a text can't be judged",
+        "second_mode": "Second stage",
+        "second_scope": "Texts for the second stage",
+        "second_from": "Threshold of the second stage",
         **{f"{category}_from": f"Threshold of {category.replace('_', '-')}" for category in SafetyCategory},
     }
 )
@@ -136,6 +142,16 @@ def _set_columns(config: SafetySettings, change: SafetyChange) -> None:
         config.when_down = change.when_down
     if change.when_language is not None:
         config.when_language = change.when_language
+    if change.expected_languages is not None:
+        config.expected_languages = clean_languages(change.expected_languages)
+    if change.when_expected is not None:
+        config.when_expected = change.when_expected
+    if change.second_mode is not None:
+        config.second_mode = change.second_mode
+    if change.second_scope is not None:
+        config.second_scope = change.second_scope
+    if change.second_threshold is not None:
+        config.second_threshold = _second_threshold(change.second_threshold)
     if change.thresholds is not None:
         config.thresholds = clean_thresholds(change.thresholds)
 
@@ -173,6 +189,22 @@ def clean_thresholds(thresholds: dict[str, float]) -> dict[str, float]:
             raise ValidationError(f"The threshold of {name} must be a number from {LOWEST} to {HIGHEST:.0f}.")
         cleaned[str(name)] = round(float(value), THRESHOLD_DIGITS)
     return cleaned
+
+
+def clean_languages(languages: Iterable[str]) -> list[str]:
+    """Return the languages in the order of the language gate. Raises ValidationError for one that it does not name."""
+    known = listed_languages()
+    if unknown := sorted(set(languages) - set(known)):
+        raise ValidationError(f"Unknown language: {', '.join(unknown)}. Choose from {', '.join(known)}.")
+    return [language for language in known if language in languages]
+
+
+def _second_threshold(value: float | str) -> float | None:
+    if value == "own":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not LOWEST <= value <= HIGHEST:
+        raise ValidationError(f"The threshold of the second stage must be a number from {LOWEST} to {HIGHEST:.0f}.")
+    return round(float(value), THRESHOLD_DIGITS)
 
 
 def clean_terms(terms: tuple[Term, ...]) -> list[SafetyTerm]:

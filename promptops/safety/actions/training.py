@@ -63,7 +63,7 @@ registry.register(
 
 log = logging.getLogger(__name__)
 
-LONGEST_SECONDS = 120
+LONGEST_SECONDS = 300
 REPORT_SECONDS = 0.5
 """Seconds between two reports of a training. With each it also checks that it was not canceled."""
 

@@ -10,6 +10,8 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
+from promptops.engine.safety import second_stage
+from promptops.engine.safety.second_stage import ENFORCE, INSTALL
 from promptops.engine.snapshot import SafetySpec
 from promptops.ledger.models import Release
 from promptops.live import snapshots as live
@@ -66,9 +68,28 @@ class SafetyState:
             alerts.append(Alert("bad", f"The safety filter is failing. {meaning} {reasons}"))
         if self.mode == SafetyMode.ENFORCE and not self.spec.blocks_when_down and not self.problems:
             alerts.append(Alert("warn", "The safety filter fails open. While it is down, every text passes."))
+        second = self.spec.second.problems(self.spec.second_threshold)
+        if self.spec.asks_second and self.spec.second_mode == ENFORCE and second:
+            alerts.append(Alert("bad", f"The second stage of the safety filter is failing. {second[0]}."))
         if self.mode == SafetyMode.ENFORCE and not self.spec.blocks_languages:
             alerts.append(Alert("warn", "Texts in languages that the safety filter doesn't know pass unjudged."))
+        if self.mode == SafetyMode.ENFORCE and self.spec.expected_languages and not self.spec.blocks_expected:
+            alerts.append(Alert("warn", f"Texts in {' and '.join(self.spec.expected_languages)} pass unjudged."))
         return alerts
+
+    @property
+    def second(self) -> tuple[str, str, str]:
+        """The state of the second stage on this server, the color of its chip, and what to do or what is wrong."""
+        problems = self.spec.second.problems(self.spec.second_threshold)
+        if not second_stage.installed():
+            return "not installed", "warn" if self.spec.asks_second else "", INSTALL
+        if not self.spec.asks_second:
+            return "off", "", ""
+        if problems is None:
+            return "loading", "", ""
+        if problems:
+            return "failing", "bad", problems[0]
+        return ("enforcing", "ok", "") if self.spec.second_mode == ENFORCE else ("shadow", "accent", "")
 
     @property
     def unjudged(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from promptops.engine.safety.evaluation import read_figures
 from promptops.engine.safety.guard import SHIPPED
+from promptops.safety import guards
 from promptops.safety.enums import TrainingState
 from promptops.safety.models import LOST, SafetyModelVersion, SafetyTraining
 
@@ -13,6 +14,12 @@ from promptops.safety.models import LOST, SafetyModelVersion, SafetyTraining
 def versions() -> list[SafetyModelVersion]:
     """Return all models, the newest first, without their files."""
     return list(SafetyModelVersion.objects.defer("data"))
+
+
+def shipped_later(live: SafetyModelVersion) -> SafetyModelVersion | None:
+    """Return the model that ships with this version of PromptOps if it was added after the live one."""
+    sha256, _ = guards.shipped_model()
+    return SafetyModelVersion.objects.filter(sha256=sha256, number__gt=live.number).defer("data").first()
 
 
 def newest_training() -> SafetyTraining | None:

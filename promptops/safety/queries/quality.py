@@ -8,13 +8,13 @@ from promptops.engine.safety.normalize import words
 from promptops.engine.safety.rubric import RUBRIC, read_rubric
 from promptops.platform.caches import Cache
 from promptops.runs.enums import SafetyReview
-from promptops.runs.models import SafetyCheck
+from promptops.runs.models import REVIEWED, SafetyCheck
 from promptops.safety import guards
 from promptops.safety.models import SafetyModelVersion
 from promptops.safety.queries.past import Thresholds, blocking_category
 from promptops.stats import charts
 
-REVIEWED = 500
+REVIEWS = 500
 """The newest reviewed verdicts that count as labeled texts."""
 
 Labeled = tuple[bool, dict[str, float]]
@@ -86,9 +86,15 @@ def _held_out(model: SafetyModelVersion) -> list[Labeled] | None:
 
 
 def _reviewed(model: SafetyModelVersion) -> list[Labeled]:
-    """Return this model's reviewed verdicts: the text of a right block or of a wrong pass is harmful."""
-    checks = SafetyCheck.objects.filter(model=model, layer=SafetyLayer.MODEL, review__gt="").order_by("-id")
-    reviews = checks.values_list("decision", "review", "scores")[:REVIEWED]
+    """Return this model's reviewed verdicts: the text of a right block or of a wrong pass is harmful.
+
+    Verdicts on which two people disagree do not count.
+    """
+    checks = SafetyCheck.objects.filter(
+        REVIEWED, model=model, layer__in=(SafetyLayer.MODEL, SafetyLayer.SENTENCES)
+    ).order_by("-id")
+    checks = checks.exclude(review=SafetyReview.DISPUTED)
+    reviews = checks.values_list("decision", "review", "scores")[:REVIEWS]
     return [
         ((decision == "block") == (review == SafetyReview.RIGHT), scores)
         for decision, review, scores in reviews

@@ -2,12 +2,16 @@
 
 Scores come from the verdicts that runs store. Texts that another model or other terms judged are scored again in the
 thread of the request, for a fraction of a second; the rest is counted as waiting, and the next request continues. New
-scores stay in memory only, and an erased text has none. Terms belong to hits.py, labeled texts to quality.py.
+scores stay in memory only, and an erased text has none. Terms belong to hits.py, labeled texts to quality.py, two
+models on the same runs to retraining.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
+
+from django.db.models import QuerySet
 
 from promptops.engine.safety.guard import SafetyGuard, SafetyLayer, SafetyVerdict
 from promptops.platform.caches import Cache
@@ -31,7 +35,21 @@ RUNS_READ = 800
 
 DENIED, APART = "denied", "apart"
 _Scored = tuple[str, dict[str, float]]  # "", DENIED or APART, and the scores
-_scores: Cache[_Scored] = Cache(4 * RUNS)
+_scores: Cache[_Scored] = Cache(8 * RUNS)
+"""Room for the texts of a replay, and for those of a comparison of two models. With less, neither would ever end."""
+
+
+class Judged(NamedTuple):
+    """A stored verdict as a replay reads it."""
+
+    pk: int
+    run_id: int
+    side: str
+    layer: str
+    scores: dict[str, float]
+    model_id: int | None
+    at: datetime
+    revision: int
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,7 @@ def replay(config: SafetySettings, present: Thresholds, proposed: Thresholds, bu
 
     Two queries, and two more if texts are scored again, for at most `budget` seconds.
     """
-    past = _past(config, budget)
+    past = past_of(config, recent(), budget)
     blocked: dict[int, tuple[str, Case]] = {}
     before, after = set(), set()
     for case in past.cases:
@@ -121,21 +139,40 @@ def replay(config: SafetySettings, present: Thresholds, proposed: Thresholds, bu
     return Replay(past, len(before), len(after), len(after - before), len(before - after), rows)
 
 
-def _past(config: SafetySettings, budget: float) -> Past:
+def recent() -> list[Judged]:
+    """Return the verdicts on the newest judged runs that still have their text. One query."""
+    runs: set[int] = set()
+    verdicts = []
+    for verdict in read_judged(SafetyCheck.objects.all(), 2 * RUNS):
+        if verdict.run_id in runs or len(runs) < RUNS:
+            runs.add(verdict.run_id)
+            verdicts.append(verdict)
+    return verdicts
+
+
+def read_judged(checks: QuerySet[SafetyCheck], most: int) -> list[Judged]:
+    """Return the newest of these verdicts whose texts are not erased. One query."""
     names = ("id", "run_id", "side", "layer", "scores", "model_id", "at", "run__revision")
-    checks = SafetyCheck.objects.filter(run__erased_at=None).order_by("-id").values_list(*names)[: 2 * RUNS]
+    rows = checks.filter(run__erased_at=None).order_by("-id").values_list(*names)
+    return [Judged(*row) for row in rows[:most]]
+
+
+def past_of(config: SafetySettings, verdicts: Iterable[Judged], budget: float) -> Past:
+    """Return these verdicts with the scores of the settings' model and terms; at most `budget` seconds of scoring.
+
+    Two queries if texts are scored again, else none.
+    """
     past, stale = Past(), []
     runs: set[int] = set()
     runs_by: dict[str, set[int]] = {DENIED: set(), APART: set()}
-    for pk, run_id, side, layer, scores, model_id, at, revision in checks:
-        if run_id not in runs and len(runs) == RUNS:
-            continue
+    for pk, run_id, side, layer, scores, model_id, at, revision in verdicts:
         runs.add(run_id)
-        if revision < config.terms_revision or (model_id != config.model_id and layer in ("", SafetyLayer.MODEL)):
+        is_of_model = layer in (SafetyLayer.MODEL, SafetyLayer.SENTENCES)  # the scores are the first stage's
+        if revision < config.terms_revision or (model_id != config.model_id and (is_of_model or not layer)):
             stale.append((pk, run_id, side, at))
         elif layer == SafetyLayer.DENY_TERMS:
             runs_by[DENIED].add(run_id)
-        elif scores and layer == SafetyLayer.MODEL:
+        elif scores and is_of_model:
             past.cases.append(Case(run_id, side, scores))
         else:
             runs_by[APART].add(run_id)

@@ -1,17 +1,28 @@
-"""The verdicts that wait for a review, and the number of reviewed texts."""
+"""The verdicts that wait for a review, in the order that a person chose, and the number of reviewed texts.
 
+Second looks and their agreement belong to second_looks.py.
+"""
+
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from promptops.prompts.content import long_fields
 from promptops.runs.enums import SafetyQueue
 from promptops.runs.models import WAITS, SafetyCheck
+from promptops.safety.enums import QueueOrder
 from promptops.safety.models import SafetyExample
 
 MAX_ID = 2**63 - 1
+LOWEST = -1e300
 WAITING_COUNTED = 1_000
 """Waiting verdicts of a queue are counted up to this number: no person reviews more, and the page is fast."""
+COLUMNS = {QueueOrder.NEWEST: "", QueueOrder.UNCERTAIN: "distance"}
+"""The column of `SafetyCheck` that an order sorts by, the lowest first; then, and without one, the newest first.
+
+A column needs two indexes: with the id, and with the queue and the id, of the verdicts that wait.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,36 +42,84 @@ class Waiting:
         return f"{self.count:,}{'+' if self.is_more else ''}"
 
 
+@dataclass(frozen=True)
+class Place:
+    """A place in a queue: behind the verdict `check`, or before it. The verdict need not wait any longer."""
+
+    check: SafetyCheck
+    is_before: bool = False
+
+    @property
+    def bound(self) -> int:
+        """The verdicts of the same rank that follow have lower ids than this."""
+        return self.check.pk + self.is_before
+
+
 def queue_counts() -> dict[str, Waiting]:
     """Count the verdicts that wait for a review, by queue; "" counts all of them. One query for each queue."""
-    counts = {}
-    for queue in SafetyQueue.values:
-        count = _waiting(queue).order_by("-id")[: WAITING_COUNTED + 1].count()
-        counts[queue] = Waiting(min(count, WAITING_COUNTED), count > WAITING_COUNTED)
+    counts = {queue: counted(_waiting(queue)) for queue in SafetyQueue.values}
     return {"": sum(counts.values(), Waiting()), **counts}
 
 
-def next_in_queue(queue: str = "", before: int | None = None) -> SafetyCheck | None:
-    """Return the newest verdict that waits for a review, with its run; with `before`, the newest of the older ones."""
-    waiting = (
-        _waiting(queue).select_related("run", "model", "reported_by").defer("model__data", *long_fields("run__draft_"))
-    )
+def counted(checks: QuerySet[SafetyCheck]) -> Waiting:
+    """Count verdicts up to the bound. One query."""
+    count = checks.order_by("-id")[: WAITING_COUNTED + 1].count()
+    return Waiting(min(count, WAITING_COUNTED), count > WAITING_COUNTED)
+
+
+def next_in_queue(
+    queue: str = "", order: QueueOrder = QueueOrder.NEWEST, place: Place | None = None
+) -> SafetyCheck | None:
+    """Return the first verdict that waits for a review, with its run; with `place`, the first from there on.
+
+    Reported verdicts come first, because somebody waits for the answer. At most four queries.
+    """
+    if queue:
+        return first_of(in_order(_waiting(queue), order, place))
+    reports = _waiting(SafetyQueue.REPORTED)
+    others = _waiting().exclude(queue=SafetyQueue.REPORTED)
+    if place is None or place.check.queue == SafetyQueue.REPORTED:
+        return first_of(in_order(reports, order, place)) or first_of(in_order(others, order))
+    return first_of(in_order(others, order, place))
+
+
+def in_order(
+    checks: QuerySet[SafetyCheck], order: QueueOrder, place: Place | None = None
+) -> Iterator[QuerySet[SafetyCheck]]:
+    """Yield the verdicts from the place on, in order: first those with a value to sort by, then the others."""
+    column = COLUMNS[order]
+    value = getattr(place.check, column) if place and column else None
+    bound = place.bound if place else MAX_ID
     # A bound in any case: without one, SQLite sorts all that wait.
-    waiting = waiting.filter(pk__lt=MAX_ID if before is None else before)
-    return waiting.order_by("-id").first()
+    if column and (place is None or value is not None):
+        ranked = checks.filter(**{f"{column}__gte": LOWEST if value is None else value})
+        if value is not None:
+            ranked = ranked.filter(Q(**{f"{column}__gt": value}) | Q(pk__lt=bound))
+            bound = MAX_ID
+        yield ranked.order_by(column, "-pk")
+    if column:
+        checks = checks.filter(**{f"{column}__isnull": True})
+    yield checks.filter(pk__lt=bound).order_by("-pk")
+
+
+def first_of(parts: Iterable[QuerySet[SafetyCheck]]) -> SafetyCheck | None:
+    """Return the first verdict of these parts, with what its page shows."""
+    return next((check for part in parts if (check := _with_run(part).first())), None)
 
 
 def find_check(pk: int) -> SafetyCheck | None:
     """Return one verdict with its run, or None."""
-    checks = SafetyCheck.objects.select_related("run", "model", "reported_by").defer(
-        "model__data", *long_fields("run__draft_")
-    )
-    return checks.filter(pk=pk).first()
+    return _with_run(SafetyCheck.objects.filter(pk=pk)).first()
 
 
 def example_count() -> int:
     """Count the reviewed texts that the next training adds to the rubric."""
     return SafetyExample.objects.count()
+
+
+def _with_run(checks: QuerySet[SafetyCheck]) -> QuerySet[SafetyCheck]:
+    related = checks.select_related("run", "model", "reported_by", "reviewed_by")
+    return related.defer("model__data", *long_fields("run__draft_"))
 
 
 def _waiting(queue: str = "") -> QuerySet[SafetyCheck]:

@@ -17,8 +17,9 @@ from promptops.safety import guards
 from promptops.safety.actions import filter_settings as actions
 from promptops.safety.changes import FilterChange
 from promptops.safety.earlier import filter_at, shown_at
-from promptops.safety.enums import SafetyTermKind, WhenUnavailable
-from promptops.safety.forms import ModeForm
+from promptops.safety.enums import SafetyTermKind, SecondStageMode, SecondStageScope, WhenUnavailable
+from promptops.safety.forms import ModeForm, SecondStageForm
+from promptops.safety.live_part import SEPARATOR
 from promptops.safety.models import SafetyModelVersion, SafetySettings
 from promptops.safety.queries import filter_state
 from promptops.safety.queries.forecast import forecast
@@ -57,8 +58,7 @@ class ChangeMode(FilterChange):
         return _changes(self.config, self.form)
 
     def details(self) -> dict[str, Any]:
-        chosen = self.form.cleaned_data
-        return {"warning": _warning(self.config, chosen["mode"], chosen["when_language"], chosen["when_down"])}
+        return {"warning": _warning(self.config, self.form.wanted)}
 
     def preview(self) -> dict[str, Any]:
         if self.form.cleaned_data["mode"] != SafetyMode.ENFORCE:
@@ -68,7 +68,7 @@ class ChangeMode(FilterChange):
             "template": "safety/_review_enforce.html",
             "form_id": "safety-enforce",
             "form": self.form,
-            "forecast": forecast(self.config),
+            "forecast": forecast(self.config, self.form.wanted.expected_languages),
             "in_panel": self.is_in_panel,
         }
 
@@ -83,11 +83,9 @@ class ChangeMode(FilterChange):
         return super().refused(request, error)
 
     def apply(self, *, by: Actor, note: str) -> None:
-        chosen = self.form.cleaned_data
-        wanted = actions.SafetyChange(
-            mode=chosen["mode"], when_language=chosen["when_language"], when_down=chosen["when_down"]
-        )
-        self.revision = actions.change_safety(wanted, by=by, expected=chosen["expected"], note=note).changed_revision
+        expected = self.form.cleaned_data["expected"]
+        changed = actions.change_safety(self.form.wanted, by=by, expected=expected, note=note)
+        self.revision = changed.changed_revision
 
     def undo(self) -> str:
         was = "; ".join(f"{change.label}: {change.before}" for change in self.changes())
@@ -134,7 +132,7 @@ class RollBackFilter(FilterChange):
         more: dict[str, Any] = {}
         if self.wanted.mode == SafetyMode.ENFORCE:
             more = {
-                "forecast": forecast(self.config),
+                "forecast": forecast(self.config, self.wanted.expected_languages),
                 "template": "safety/_review_again.html",
                 "wanted": self.wanted,
             }
@@ -169,6 +167,7 @@ def index(request: Request) -> HttpResponse:
             "safety": filter_state.state(),
             "config": config,
             "form": ModeForm(config),
+            "second_form": SecondStageForm(instance=config, initial={"expected": config.changed_revision}),
             "seen": config.changed_revision,
             "history": timeline.release_rows(filter_state.newest_releases()) if part == "safety/index.html" else [],
         }
@@ -203,12 +202,7 @@ def roll_back(request: Request, revision: int) -> HttpResponse:
 
 def _warnings(config: SafetySettings, wanted: actions.SafetyChange, model: SafetyModelVersion) -> str:
     """Return the warnings of a rollback: its effect on live traffic, and problems that the self-test finds."""
-    effect = _warning(
-        config,
-        wanted.mode or config.mode,
-        wanted.when_language or config.when_language,
-        wanted.when_down or config.when_down,
-    )
+    effect = _warning(config, wanted)
     config.thresholds = wanted.thresholds or {}
     policy = guards.policy_of(config, actions.clean_terms(wanted.terms or ()), model)
     return " ".join(filter(None, (effect, safety_changes.self_test(model, policy))))
@@ -227,12 +221,17 @@ def _differences(now: dict[str, Any], then: dict[str, Any]) -> list[Change]:
         elif name.endswith("_from"):
             if before is None or after is None or round(before, 4) != round(after, 4):
                 sides = ("–" if side is None else f"{side:.4f}" for side in (before, after))
-                changes.append(Change(f"Threshold of {name.removesuffix('_from').replace('_', '-')}", *sides))
+                category = "the second stage" if name == "second_from" else name.removesuffix("_from").replace("_", "-")
+                changes.append(Change(f"Threshold of {category}", *sides))
         elif before != after:
             label, words = {
                 "mode": ("Mode", lambda value: SafetyMode(value).label),
                 "when_language": ("If the language is unknown", lambda value: WhenUnavailable(value).label),
                 "when_down": ("If the filter is down", lambda value: WhenUnavailable(value).label),
+                "expected_languages": ("Expected languages", _or_none),
+                "when_expected": ("If the language is expected", _choice),
+                "second_mode": ("Second stage", lambda value: SecondStageMode(value or "off").label),
+                "second_scope": ("Texts for the second stage", lambda v: SecondStageScope(v or "doubtful").label),
             }.get(name, (name.capitalize(), str))
             changes.append(Change(label, words(before), words(after)))
     return changes
@@ -240,23 +239,38 @@ def _differences(now: dict[str, Any], then: dict[str, Any]) -> list[Change]:
 
 def _changes(config: SafetySettings, form: ModeForm) -> list[Change]:
     changes = []
-    choices = (("mode", SafetyMode), ("when_language", WhenUnavailable), ("when_down", WhenUnavailable))
+    names = ("when_language", "when_expected", "when_down")
+    choices = (("mode", SafetyMode), *((name, WhenUnavailable) for name in names))
     for name, words in choices:
         before, after = getattr(config, name), form.cleaned_data[name]
         if before != after:
             changes.append(Change(str(form.fields[name].label), words(before).label, words(after).label))
+    before, after = config.expected_languages, form.cleaned_data["languages"]
+    if before != after:
+        changes.append(Change("Expected languages", *(_or_none(SEPARATOR.join(each)) for each in (before, after))))
     return changes
 
 
-def _warning(config: SafetySettings, mode: str, when_language: str, when_down: str) -> str:
+def _or_none(languages: str | None) -> str:
+    return languages or "none"
+
+
+def _choice(value: str | None) -> str:
+    return WhenUnavailable(value).label if value else "–"
+
+
+def _warning(config: SafetySettings, wanted: actions.SafetyChange) -> str:
     """Return the effect of the change on live traffic; "" if it is harmless."""
+    mode, languages = wanted.mode or config.mode, wanted.expected_languages
     if mode == SafetyMode.OFF:
         return OFF
     if mode != SafetyMode.ENFORCE:
         return ""
     warnings = [ENFORCE] if config.mode != mode else []
-    if when_language == WhenUnavailable.ALLOW:
+    if (wanted.when_language or config.when_language) == WhenUnavailable.ALLOW:
         warnings.append("Texts in languages that the filter doesn't know pass unjudged.")
-    if when_down == WhenUnavailable.ALLOW:
+    if languages and wanted.when_expected == WhenUnavailable.ALLOW:
+        warnings.append(f"Texts in {' and '.join(languages)} pass unjudged.")
+    if (wanted.when_down or config.when_down) == WhenUnavailable.ALLOW:
         warnings.append("While the filter is down, every text passes unjudged.")
     return " ".join(warnings)

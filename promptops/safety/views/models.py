@@ -22,7 +22,8 @@ from promptops.safety.actions import training as safety_training
 from promptops.safety.changes import FilterChange
 from promptops.safety.enums import TrainingState
 from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTraining
-from promptops.safety.queries import filter_state, model_versions, review_queue
+from promptops.safety.queries import filter_state, model_versions, past, review_queue
+from promptops.safety.queries.retraining import retraining
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, refused, requires
@@ -102,7 +103,10 @@ class UseModel(FilterChange):
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
     """Show all models with their figures, and the live model's figures on the evaluation sets."""
-    config = filter_state.set_now()
+    config, versions = filter_state.set_now(), model_versions.versions()
+    changed = _retraining(config, versions, past.LONG_BUDGET_SECONDS if "score" in request.GET else past.BUDGET_SECONDS)
+    if request.htmx and "score" in request.GET:
+        return render(request, "safety/_retraining.html", changed)
     rows = [
         {
             "version": version,
@@ -110,16 +114,21 @@ def index(request: Request) -> HttpResponse:
             "figures": _figures(version),
             "measured_on": _measured_on(version.manifest.get("held_out") or {}),
         }
-        for version in model_versions.versions()
+        for version in versions
     ]
     evaluation = model_versions.figures_of(config.model)
-    context = _training_card(config) | {
-        "rows": rows,
-        "evaluation": evaluation,
-        "sources": _sources(evaluation),
-        "stopped": model_versions.stopped(evaluation) if evaluation else None,
-        "tables": _tables(evaluation),
-    }
+    context = (
+        _training_card(config)
+        | changed
+        | {
+            "rows": rows,
+            "arrived": model_versions.shipped_later(config.model),
+            "evaluation": evaluation,
+            "sources": _sources(evaluation),
+            "stopped": model_versions.stopped(evaluation) if evaluation else None,
+            "tables": _tables(evaluation),
+        }
+    )
     return render(request, "safety/models.html", context)
 
 
@@ -189,6 +198,14 @@ def make_live(request: Request, number: int) -> HttpResponse:
     return review.run(request, UseModel(config, version, request.POST.get("expected", "")))
 
 
+def _retraining(config: SafetySettings, versions: list[SafetyModelVersion], budget: float) -> dict[str, Any]:
+    """Return the context of the card about the newest version and the one before it; empty without two versions."""
+    if len(versions) < 2:
+        return {}
+    newer, older = versions[:2]
+    return {"changed": retraining(config, older, newer, budget), "beside": _beside(older, newer)}
+
+
 def _figures(version: SafetyModelVersion) -> list[tuple[str, str]]:
     held_out = version.manifest.get("held_out") or {}
     return [(name, _formatted(held_out, field, pattern)) for name, field, pattern in FIGURES]
@@ -230,20 +247,32 @@ def _measured_on(held_out: dict[str, Any]) -> str:
 
 def _changes(config: SafetySettings, version: SafetyModelVersion) -> list[Change]:
     """Return the model's figures and thresholds before and after; thresholds that operators set do not change."""
-    before, after = config.model, version
-    held = _held_out(before, after), _held_out(after, before)
-    changes = [Change("Model", before.number, after.number), Change("Measured on", *map(_measured_on, held))]
-    changes += [Change(name, *(_formatted(side, field, pattern) for side in held)) for name, field, pattern in FIGURES]
-    for which in ("recall_by_category", "thresholds"):
-        old, new = (
-            (side or {}).get(which, {})
-            if which != "thresholds"
-            else {**version.manifest.get("thresholds", {}), **config.thresholds}
-            for version, side in zip((before, after), held, strict=True)
+    before = config.model
+    old, new = ({**each.manifest.get("thresholds", {}), **config.thresholds} for each in (before, version))
+    return [
+        Change("Model", before.number, version.number),
+        *_beside(before, version),
+        *_by_category("Threshold of", old, new, "{:.4f}"),
+    ]
+
+
+def _beside(before: SafetyModelVersion, after: SafetyModelVersion) -> list[Change]:
+    """Return the figures of two models on held-out texts, on the same ones if the newer training measured both."""
+    old, new = _held_out(before, after), _held_out(after, before)
+    recall, new_recall = (side.get("recall_by_category", {}) for side in (old, new))
+    return [
+        Change("Measured on", _measured_on(old), _measured_on(new)),
+        *(Change(name, *(_formatted(side, field, pattern) for side in (old, new))) for name, field, pattern in FIGURES),
+        *_by_category("Recall of", recall, new_recall, "{:.1%}"),
+    ]
+
+
+def _by_category(label: str, old: dict[str, float], new: dict[str, float], pattern: str) -> list[Change]:
+    """Return a figure of two models for each category that one of them has."""
+    return [
+        Change(
+            f"{label} {name.replace('_', '-')}",
+            *(pattern.format(side[name]) if name in side else "–" for side in (old, new)),
         )
-        for name in sorted({*old, *new}):
-            label = name.replace("_", "-")
-            label = f"Recall of {label}" if which != "thresholds" else f"Threshold of {label}"
-            pattern = "{:.1%}" if which != "thresholds" else "{:.4f}"
-            changes.append(Change(label, *(pattern.format(side[name]) if name in side else "–" for side in (old, new))))
-    return changes
+        for name in sorted({*old, *new})
+    ]

@@ -1,5 +1,6 @@
 """The review queue: verdicts that people review one at a time, and reporting one from a run's page."""
 
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,17 +21,67 @@ from promptops.runs.models import Run, SafetyCheck
 from promptops.runs.queries import runs as run_queries
 from promptops.runs.queries import verdicts
 from promptops.safety.actions import reviews as safety_reviews
+from promptops.safety.actions import second_looks
+from promptops.safety.enums import PairQueue, QueueOrder
 from promptops.safety.queries import review_queue
+from promptops.safety.queries import second_looks as pairs
+from promptops.safety.queries.review_queue import Place
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.request import Request
 
+QUEUES = {"": "All", **dict(SafetyQueue.choices), **dict(PairQueue.choices)}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The queue that a person reviews, one of QUEUES, and its order."""
+
+    queue: str
+    order: QueueOrder
+
+    @classmethod
+    def of(cls, request: Request) -> "Choice":
+        """Return the choice of the address or the form; unknown values count as none."""
+        queue, order = (request.GET.get(name) or request.POST.get(name) or "" for name in ("queue", "order"))
+        is_known = order in set(QueueOrder)
+        return cls(queue if queue in QUEUES else "", QueueOrder(order) if is_known else QueueOrder.NEWEST)
+
+    @property
+    def pair(self) -> PairQueue | None:
+        """The queue of verdicts that two people review, or None."""
+        return PairQueue(self.queue) if self.queue in set(PairQueue) else None
+
+    def query(self, **more: object) -> str:
+        """Return the query of an address with this choice."""
+        order = "" if self.order is QueueOrder.NEWEST else self.order.value
+        given = {"queue": self.queue, "order": order, **more}
+        return urlencode({name: value for name, value in given.items() if value})
+
+    def next(self, request: Request, place: Place | None) -> SafetyCheck | None:
+        """Return the verdict to review from the place on."""
+        if self.pair:
+            return pairs.next_for(request.user, self.pair, self.order, place)
+        return review_queue.next_in_queue(self.queue, self.order, place)
+
+    def undo(self, check: SafetyCheck, request: Request) -> None:
+        """Undo what a person did with the verdict in this queue."""
+        (second_looks.undo if self.pair else safety_reviews.undo)(check, by=actor(request))
+
+    def answer(self, check: SafetyCheck, answer: str, request: Request) -> None:
+        """Mark the verdict as this queue does: as the first, the second or the third person."""
+        mark = {PairQueue.SECOND: second_looks.look_again, PairQueue.DISPUTED: second_looks.settle}
+        act = mark[self.pair] if self.pair else safety_reviews.review
+        act(check, answer, by=actor(request), category=request.POST.get("category", ""))
+
 
 @requires(Permission.EDIT)
 def index(request: Request) -> HttpResponse:
-    """Show the newest verdict that waits in the chosen queue, older than the one that was skipped."""
-    return _page(request, before=whole_number(request.GET.get("before")))
+    """Show the first verdict of the chosen queue and order, behind the skipped one (`before`), or from one on."""
+    before, first = whole_number(request.GET.get("before")), whole_number(request.GET.get("from"))
+    check = review_queue.find_check(before or first or 0)
+    return _page(request, place=Place(check, is_before=before is None) if check else None, skipped=before is not None)
 
 
 @requires(Permission.EDIT)
@@ -43,20 +94,20 @@ def decide(request: Request, pk: int) -> HttpResponse:
     check = review_queue.find_check(pk)
     if check is None:
         raise Http404
-    answer = request.POST.get("say", "")
+    answer, choice = request.POST.get("say", ""), Choice.of(request)
     try:
         if answer == "show":
             if getattr(check.run, f"{check.side}_masked"):
                 masking.reveal(check.run, by=actor(request))
             return _page(request, check=check, revealed=True)
         if answer == "back":
-            safety_reviews.undo(check, by=actor(request))
+            choice.undo(check, request)
             return _page(request, check=review_queue.find_check(pk))
-        safety_reviews.review(check, answer, by=actor(request), category=request.POST.get("category", ""))
+        choice.answer(check, answer, request)
     except (Refused, ValidationError) as error:
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        return _page(request, before=pk if check.review else pk + 1, error=sentence)
-    return _page(request, before=pk, done=review_queue.find_check(pk))
+        return _page(request, place=Place(check, is_before=True), error=sentence)
+    return _page(request, place=Place(check), skipped=True, done=review_queue.find_check(pk))
 
 
 @requires(Permission.EDIT)
@@ -80,43 +131,60 @@ def report(request: Request, pk: int) -> HttpResponse:
 def _page(
     request: Request,
     *,
-    before: int | None = None,
+    place: Place | None = None,
     check: SafetyCheck | None = None,
+    skipped: bool = False,
     revealed: bool = False,
     done: SafetyCheck | None = None,
     error: str = "",
 ) -> HttpResponse:
-    requested = request.GET.get("queue") or request.POST.get("queue") or ""
-    queue = requested if requested in set(SafetyQueue) else ""
-    check = check or review_queue.next_in_queue(queue, before)
-    thresholds = verdicts.thresholds_at(check.run.revision) if check else {}
-    scores = verdicts.score_rows(check.scores, thresholds, check.category) if check else []
-    masked = check is not None and getattr(check.run, f"{check.side}_masked")
-    context: dict[str, Any] = {
-        "check": check,
-        "thresholds": thresholds,
-        "scores": scores,
-        "leading": scores[0] if scores else None,
-        "queue": queue,
-        "counts": [("", "All", (counts := review_queue.queue_counts())[""])]
-        + [(kind.value, kind.label, counts[kind.value]) for kind in SafetyQueue],
-        "waiting": counts[queue],
-        "skipped": before is not None,
-        "masked": masked,
-        "hidden": not revealed,
-        "text": getattr(check.run, check.side) if check and revealed else "",
-        "categories": [category.value for category in SafetyCategory],
-        "likely": (check.category or max(check.scores, key=check.scores.__getitem__, default="")) if check else "",
+    choice = Choice.of(request)
+    check = check or choice.next(request, place)
+    counts = {**review_queue.queue_counts(), **pairs.counts(request.user)}
+    context = {
+        **_shown(check, revealed=revealed),
+        "choice": choice,
+        "queue": choice.queue,
+        "this_queue": choice.query(),
+        "skip_query": choice.query(before=check.pk) if check else "",
+        "orders": [(order, Choice(choice.queue, order).query()) for order in QueueOrder],
+        "counts": [
+            (queue, label, counts[queue], Choice(queue, choice.order).query()) for queue, label in QUEUES.items()
+        ],
+        "waiting": counts[choice.queue],
+        "skipped": skipped,
         "done": done,
         "done_right": done is not None and done.review == SafetyReview.RIGHT,
         "error": error,
         "examples": review_queue.example_count(),
+        "agreement": pairs.agreement(),
+        "disputed": (disputed := pairs.disputed() if choice.pair is PairQueue.DISPUTED else []),
+        "disputed_more": len(disputed) == pairs.DISPUTED_SHOWN,
     }
     if not request.htmx:
         return render(request, "safety/queue.html", context, status=409 if error else 200)
     response = render(request, "safety/_queue.html", context)
     if (request.htmx.target or "").startswith("queue-"):
         return response  # a part that follows other people's reviews: the reader stays on the page
-    query = {name: value for name, value in (("queue", queue), ("before", before)) if value}
+    query = choice.query(**({"before": place.check.pk} if place and not place.is_before else {}))
     address = reverse("safety_queue")
-    return push_url(response, f"{address}?{urlencode(query)}" if query else address)
+    return push_url(response, f"{address}?{query}" if query else address)
+
+
+def _shown(check: SafetyCheck | None, *, revealed: bool) -> dict[str, Any]:
+    """Return the context of one verdict: its scores, and its text if it is revealed."""
+    if check is None:
+        return {"check": None, "hidden": True}
+    thresholds = verdicts.thresholds_at(check.run.revision)
+    scores = verdicts.score_rows(check.scores, thresholds, check.category)
+    return {
+        "check": check,
+        "thresholds": thresholds,
+        "scores": scores,
+        "leading": scores[0] if scores else None,
+        "masked": getattr(check.run, f"{check.side}_masked"),
+        "hidden": not revealed,
+        "text": getattr(check.run, check.side) if revealed else "",
+        "categories": [category.value for category in SafetyCategory],
+        "likely": check.category or max(check.scores, key=check.scores.__getitem__, default=""),
+    }

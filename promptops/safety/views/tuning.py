@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django_htmx.http import replace_url
 
+from promptops.engine.judging import judge_beside
 from promptops.engine.safety.guard import SafetyCategory, SafetyPolicy, SafetyVerdict, VerdictDecision
 from promptops.engine.snapshot import SafetySpec
 from promptops.ledger.audit import Actor
@@ -154,12 +155,13 @@ def _release_thresholds(request: Request, config: SafetySettings) -> HttpRespons
 
 def _judged(text: str) -> dict[str, Any]:
     spec = live.current().safety
-    verdict = spec.guard.check_beside(text)
+    verdict, second = judge_beside(spec, text)
     thresholds = {name.value: value for name, value in spec.policy.thresholds.items()}
     deciding = set(verdict.words)
     return {
         "spec": spec,
         "verdict": verdict,
+        "second": second,
         "stopped": spec.mode == SafetyMode.ENFORCE and spec.stops(verdict),
         "meaning": _meaning(spec, verdict),
         "thresholds": thresholds,

@@ -13,7 +13,7 @@ from promptops.ledger.models import Release
 from promptops.prompts.models import Template
 from promptops.prompts.queries import operations
 from promptops.prompts.queries.handover import Waiting, waiting
-from promptops.prompts.queries.templates import newest_release_of
+from promptops.prompts.queries.releases import newest_release_of
 from promptops.runs.enums import SafetyMode
 from promptops.runs.queries.figures import DEFAULT_HOURS, Figures, OperationFigures, Rate, figures
 from promptops.runs.queries.providers import ProviderRow, chain

@@ -15,7 +15,7 @@ from promptops.people.enums import Permission
 from promptops.site.context import NAV
 from promptops.site.finding import Found, find, words_of
 from promptops.site.forms import SettingsForm
-from promptops.web.access import requires
+from promptops.web.access import part_of, requires
 from promptops.web.request import Request
 
 PAGES = {
@@ -56,6 +56,7 @@ NEW = {
 
 
 @requires(Permission.READ)
+@part_of("overview")
 def commands(request: Request) -> HttpResponse:
     """Return the list as a part of the page. `?q=` is what was typed; `?recent=` are ids of entries used last.
 
@@ -72,6 +73,7 @@ def commands(request: Request) -> HttpResponse:
 
 
 @requires(Permission.READ)
+@part_of("overview")
 def keys(request: Request) -> HttpResponse:
     """Return the help about keys as a part of the page."""
     return render(request, "site/_keys.html")

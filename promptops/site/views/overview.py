@@ -7,11 +7,11 @@ from django.views.decorators.http import require_POST
 from promptops.fleet.now import counts
 from promptops.people.enums import Permission
 from promptops.prompts.queries.handover import sent_back_to
-from promptops.runs.queries.figures import DEFAULT_HOURS, STEP_MINUTES, figures, tokens
+from promptops.runs.queries.figures import DEFAULT_HOURS, STEP_MINUTES, figures
 from promptops.site.queries.first_steps import first_steps
 from promptops.site.queries.overview import overview as read
 from promptops.texts.numbers import whole_number
-from promptops.web.access import requires
+from promptops.web.access import part_of, requires
 from promptops.web.request import Request
 
 HIDDEN = "first_steps_hidden"
@@ -26,7 +26,7 @@ def overview(request: Request) -> HttpResponse:
     if hours not in STEP_MINUTES:
         hours = DEFAULT_HOURS
     shown = figures(hours)
-    context = {"overview": read(shown if hours == DEFAULT_HOURS else None), "figures": shown, "tokens": tokens(shown)}
+    context = {"overview": read(shown if hours == DEFAULT_HOURS else None), "figures": shown, "tokens": shown.tokens}
     if request.user.may(Permission.EDIT):
         context["sent_back"] = sent_back_to(request.user)
     steps = [] if HIDDEN in request.COOKIES else first_steps()
@@ -36,6 +36,7 @@ def overview(request: Request) -> HttpResponse:
 
 
 @requires(Permission.READ)
+@part_of("overview")
 def fleet(request: Request) -> HttpResponse:
     """Return the line about the fleet."""
     return render(request, "site/overview/_fleet.html", {"fleet": counts()})

@@ -29,8 +29,8 @@ from promptops.texts import diffs, formats
 register = template.Library()
 
 REMOVED = (
-    mark_safe('<del><span class="visually-hidden">[removed:</span>'),
-    mark_safe('<span class="visually-hidden">]</span></del>'),
+    mark_safe('<del><bdi class="visually-hidden">[removed:</bdi>'),
+    mark_safe('<bdi class="visually-hidden">]</bdi></del>'),
 )
 
 
