@@ -24,6 +24,7 @@ import { startPrinting } from "./printing.js";
 import { startReading } from "./reading.js";
 import { startReorder } from "./reorder.js";
 import { startRequests } from "./requests.js";
+import { startReshaping } from "./reshaping.js";
 import { startRuns } from "./runs.js";
 import { startSamePage } from "./samepage.js";
 import { letScroll, showCurrent, startKeepingScroll, startScrolling } from "./scrolling.js";
@@ -67,6 +68,7 @@ startUnsaved(); // before the modules that use it
 startKept();
 startLeaving();
 startRequests();
+startReshaping();
 startDrafts();
 startConnection();
 startLive();

@@ -1,14 +1,14 @@
 """The Providers page in the browser: rows that open, stay open and stay in place; and adding a provider in steps."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from promptops.ledger.audit import SYSTEM
 from promptops.platform import events
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
-from tests.browser.conftest import Pages, Site
+from tests.browser.conftest import Gate, Pages, Site, failing
 from tests.browser.looks import faults, told
 from tests.browser.upstream import Upstream
 from tests.providers.pages import call
@@ -105,12 +105,41 @@ def test_a_provider_is_added_in_steps(administrator, upstream, page_for, pages: 
     assert (made.enabled, made.key_state, Run.objects.count()) == (False, "stored key", 0)
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_typed_and_pressed_while_a_form_takes_a_new_shape_counts(
+    administrator, upstream, page_for, pages: Pages, fails: bool
+) -> None:
+    gate = Gate()
+    held: list[Route] = []
+    page = pages.connected(page_for(administrator, "/providers/new/", routes={"**/providers/new/": gate}))
+    gate.once(held.append)
+    page.get_by_label("Kind").select_option("openai")
+    page.get_by_label("Base URL").fill(upstream.url)
+    page.get_by_text("Off", exact=True).click()
+    page.get_by_role("button", name="List its models").click()
+    if fails:
+        pages.expect_errors(r"500")
+        failing(held[0])
+        expect(page.locator(".toast")).to_contain_text("error")
+        gate.open()
+        page.get_by_role("button", name="List its models").click()
+        expect(page.locator("#models")).to_contain_text("CEREBRAS_API_KEY")  # in the shape that it still has
+        return
+    held[0].continue_()
+    expect(page.get_by_label("No key")).to_be_checked()
+    expect(page.locator("#models")).to_contain_text("2 models listed")
+    expect(page.get_by_label("Base URL")).to_have_value(upstream.url)
+    expect(page.get_by_label("Off", exact=True)).to_be_checked()
+    expect(page.locator(".toast")).to_have_count(0)
+
+
 def test_asking_for_models_and_a_test_of_the_chain_can_be_canceled(
     providers, administrator, upstream, page_for, pages: Pages
 ) -> None:
     pages.expect_errors(r"htmx:(sendAbort|afterRequest)")
     page = pages.connected(page_for(administrator, "/providers/new/"))
     page.get_by_label("Kind").select_option("openai")
+    expect(page.get_by_label("No key")).to_be_checked()
     page.get_by_label("Base URL").fill(upstream.url)
     cancel = page.locator("#list-models + button")
     expect(cancel).to_be_hidden()
