@@ -2,7 +2,8 @@
 
 The server is `manage.py serve` in a process of its own, on an SQLite database with 5,000 runs. The browser is Chromium
 at 1,440 px. What a key changes is an expression of the page; its answer is the first frame in which the value is
-another one. A key that goes to another page is answered by the first paint of that page.
+another one. A key that goes to another page is answered by the mark of the link that it pressed. The first paint of
+that page has a row of its own.
 """
 
 import os
@@ -48,6 +49,11 @@ RESTED = "() => new Promise((rested) => requestAnimationFrame(() => requestAnima
 ANSWER = """(limit) => Promise.race([
   window.answer, new Promise((_, refuse) => setTimeout(() => refuse(new Error("the key had no answer")), limit)),
 ])"""
+ARM_MARK = """() => {
+  const state = () => Boolean(document.querySelector("[data-opening]"));
+  window.watched = { state, before: false, answered: (taken) => sessionStorage.setItem("answered-in", taken) };
+}"""
+MARKED = "() => Number(sessionStorage.getItem('answered-in'))"
 PAINTED = """() => new Promise((painted) => {
   const observer = new PerformanceObserver((list) => {
     const entry = list.getEntriesByName("first-contentful-paint")[0];
@@ -172,7 +178,8 @@ def _measured(address: str, session: str, rounds: int) -> list[dict[str, Any]]:
             page.keyboard.press(first)
             rows += [_row(path, f"{key.what} {where}", _pressed(page, key, rounds)) for key in keys]
         for key, path in GOES.items():
-            rows.append(_row("/", f"{key} goes to {path}", _gone(page, key, path, rounds)))
+            marked, painted = _gone(page, key, path, rounds)
+            rows += [_row("/", f"{key} marks its link", marked), _row("/", f"{key} shows {path}", painted)]
         browser.close()
     return rows
 
@@ -199,16 +206,22 @@ def _pressed(page: Any, key: Key, rounds: int) -> list[float]:
     return taken
 
 
-def _gone(page: Any, keys: str, path: str, rounds: int) -> list[float]:
-    """Go from the overview to another page, again and again; return the milliseconds until it is painted."""
-    taken = []
+def _gone(page: Any, keys: str, path: str, rounds: int) -> tuple[list[float], list[float]]:
+    """Go from the overview to another page, again and again.
+
+    Return the milliseconds until the link is marked, and those until the page is painted.
+    """
+    marked, painted = [], []
+    first, second = keys.split()
     for _ in range(rounds + 1):
         page.goto("/")
-        for key in keys.split():
-            page.keyboard.press(key)
+        page.keyboard.press(first)
+        page.evaluate(ARM_MARK)
+        page.keyboard.press(second)
         page.wait_for_url(f"**{path}")
-        taken.append(page.evaluate(PAINTED))
-    return taken
+        painted.append(page.evaluate(PAINTED))
+        marked.append(page.evaluate(MARKED))
+    return marked, painted
 
 
 def _row(page: str, what: str, taken: list[float]) -> dict[str, Any]:

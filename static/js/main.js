@@ -19,6 +19,7 @@ import { showLines, startLines } from "./lines.js";
 import { startLists } from "./lists.js";
 import { startLive } from "./live.js";
 import { startMenus } from "./menus.js";
+import { startOpening } from "./opening.js";
 import { startPalette } from "./palette.js";
 import { startPrinting } from "./printing.js";
 import { startReading } from "./reading.js";
@@ -79,6 +80,7 @@ startPalette();
 startViews(); // after completion, find and menus, which handle Escape first, and before a field is left by it
 startKeyboard(); // after completion and menus, which handle their keys first
 startLists();
+startOpening();
 startPrinting();
 startSamePage();
 startReading();

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from promptops.prompts.models import Template, Version
-from tests.browser.conftest import Pages, snap
+from tests.browser.conftest import Gate, Pages, snap
 from tests.browser.editor import body, saved
 from tests.browser.looks import faults, told
 from tests.factories import make_run
@@ -169,3 +169,19 @@ def test_a_panel_is_confirmed_from_its_note(publish, releaser, page_for) -> None
     page.keyboard.press("Control+Enter")
     expect(page.get_by_text("v1 is live since revision")).to_be_visible()
     assert Template.objects.get().live_version.number == 1
+
+
+def test_a_link_of_the_navigation_is_marked_until_its_page_comes(releaser, page_for, pages: Pages) -> None:
+    gate = Gate()
+    page = pages.connected(page_for(releaser, routes={"**/prompts/": gate}))
+    link = page.locator(".side a", has_text="Prompts")
+    gate.once(lambda route: route.fulfill(status=204))  # the browser stays on the page, as when its person stops it
+    page.keyboard.press("g")
+    page.keyboard.press("p")
+    expect(link).to_have_attribute("data-opening", "")
+    page.keyboard.press("Escape")
+    expect(link).not_to_have_attribute("data-opening", "")
+    page.keyboard.press("g")
+    page.keyboard.press("p")
+    page.wait_for_url("**/prompts/")
+    expect(page.locator("[data-opening]")).to_have_count(0)
