@@ -139,6 +139,8 @@ class Systemd:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.processes: dict[str, subprocess.Popen[str]] = {}
+        self.titles: set[str] = set()
+        """The sections whose commands were run."""
 
     def follow(self) -> None:
         """Do what was noted since the last time."""
@@ -188,6 +190,7 @@ class Systemd:
 def run_commands(machine: Machine, systemd: Systemd, title: str, way: str = "") -> str:
     """Run the commands of a section one by one; what they print."""
     printed = ""
+    systemd.titles.add(title)
     for command in commands(title, way):
         assert not WRITES_HERE.search(command)
         printed += machine.run(command, shares_network=bool(USES_NETWORK.search(command))).stdout
@@ -220,6 +223,7 @@ def test_systemd_and_a_proxy_from_nothing_to_signed_in(machine, way, ports) -> N
             assert "promptops_build_info" in metrics
         for title in ("More packages", "Caddy", "Upgrade", "Go back", "Restore"):
             run_commands(machine, systemd, title, way)
+        assert systemd.titles == {*SYSTEMD} - {*WAYS} | {way}
         assert len(systemd.processes) == len(ports)
         copies = machine.run(f"ls {STATE}/backup/*").stdout.split()
         assert {"manifest.json", "database.dump" if len(ports) > 1 else "database.sqlite3"} <= set(copies)
