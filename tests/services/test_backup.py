@@ -52,6 +52,7 @@ def shell(folder: Path, script: str, **more: str) -> str:
     return done.stdout
 
 
+# Four processes, one after the other: 6 s.
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_backup_of_a_running_server_is_put_back_whole(tmp_path: Path, engine: str) -> None:
     if engine == "postgresql" and shutil.which("pg_dump") is None:
