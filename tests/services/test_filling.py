@@ -59,7 +59,9 @@ def test_a_filled_database_is_consistent_and_all_its_pages_answer(tmp_path: Path
     fill_and_ask(tmp_path, "pages")
 
 
-@pytest.mark.parametrize("pages", [[], pytest.param(["pages"], id="proof: pages", marks=pytest.mark.proof)])
+@pytest.mark.parametrize(
+    "pages", [pytest.param([], id="rows"), pytest.param(["pages"], id="proof: pages", marks=pytest.mark.proof)]
+)
 def test_postgresql_is_filled_too(tmp_path: Path, pages: list[str]) -> None:
     with own_database(has_tables=True) as url:
         fill_and_ask(tmp_path, *pages, DATABASE_URL=url)
