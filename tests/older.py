@@ -21,6 +21,7 @@ from tests.services.once import made_once
 from tests.services.server import ROOT, SECRET_KEY, environment
 
 KEPT = (
+    "0006_audit_indexes",
     "0024_safety_terms_revision",
     "0029_learned_adaptations",
     "0049_waiting_verdicts",

@@ -129,7 +129,7 @@ async def control_room(**values: Any) -> AsyncGenerator[ControlRoom, None]:
         await runner.cleanup()
 
 
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110

@@ -1,7 +1,5 @@
 """Attacks on the audit by somebody who can run any SQL but does not change the database's structure."""
 
-from importlib import import_module
-
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
@@ -11,10 +9,14 @@ from promptops.ledger import chain as audit_chain
 from promptops.ledger.models import AuditEntry, AuditHead, audit_triggers
 from promptops.site.system_checks import audit_is_protected
 from tests.audit_tools import settle, without_triggers
+from tests.services.old_databases import Builder
 
 ENTRIES, HEAD = audit_triggers.ENTRIES, audit_triggers.HEAD
 COLUMNS = [field.column for field in AuditEntry._meta.concrete_fields]
 OTHERS = ", ".join(f'"{name}"' for name in COLUMNS if name != "seq")
+BEFORE = "0029_learned_adaptations"
+"""The migration before the one that gives each row the number of its entry."""
+
 REFUSED = r"Audit entries can only be added|only moves forward"
 
 sqlite_only = pytest.mark.skipif("connection.vendor != 'sqlite'", reason="a spelling of SQLite's")
@@ -304,43 +306,69 @@ def test_the_rows_name_is_the_entrys_number(chain):
         assert cursor.fetchone() == (0,)
 
 
-# Back from the newest state, whose entries it keeps, and forward again: 7 s.
-@pytest.mark.django_db(transaction=True)
-def test_the_migration_keeps_every_entry_in_both_directions(actor, caplog):
-    with transaction.atomic():
-        for number in range(1, 6):
-            audit.record("template.described", by=actor, object_name=f"template {number}", after={"a": [1.5, "ж"]})
-    kept = contents(audit.LATER)  # columns that the old table lacks
-    (parent,) = import_module("promptops.migrations.0030_audit_row_number").Migration.dependencies
-    try:
-        call_command("migrate", *parent, verbosity=0)
-        assert contents(audit.LATER) == kept
-        assert audit_triggers.missing(connection) == []
-        assert audit_triggers.is_keyed_by_number(connection) == (connection.vendor == "postgresql")
-        if connection.vendor == "postgresql":  # as the triggers were before
-            with connection.cursor() as cursor:
-                cursor.execute(f"ALTER TABLE {ENTRIES} ENABLE TRIGGER audit_entry_delete")
-        assert audit_is_protected(databases=["default"]) == []
-        with without_triggers(), connection.cursor() as cursor:  # written in another order than their numbers
-            cursor.execute(f"CREATE TABLE aside AS SELECT * FROM {ENTRIES}")
-            cursor.execute(f"DELETE FROM {ENTRIES}")
-            cursor.execute(f"INSERT INTO {ENTRIES} SELECT * FROM aside ORDER BY seq DESC")
-            cursor.execute("DROP TABLE aside")
-    finally:
-        call_command("migrate", verbosity=0)
+def in_the_older_table(kept: list[object]) -> None:
+    """Check the entries before the migration, and write them in another order than their numbers."""
+    assert contents(audit.LATER) == kept
+    assert audit_triggers.missing(connection) == []
+    assert audit_triggers.is_keyed_by_number(connection) == (connection.vendor == "postgresql")
+    if connection.vendor == "postgresql":  # as the triggers were before
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {ENTRIES} ENABLE TRIGGER audit_entry_delete")
+    assert audit_is_protected(databases=["default"]) == []
+    with without_triggers(), connection.cursor() as cursor:
+        cursor.execute(f"CREATE TABLE aside AS SELECT * FROM {ENTRIES}")
+        cursor.execute(f"DELETE FROM {ENTRIES}")
+        cursor.execute(f"INSERT INTO {ENTRIES} SELECT * FROM aside ORDER BY seq DESC")
+        cursor.execute("DROP TABLE aside")
+
+
+def in_the_newer_table(kept: list[object]) -> None:
+    """Check the entries, the triggers, and that an entry cannot be changed."""
     assert contents(audit.LATER) == kept
     assert len(kept) == 6  # and the head
-    assert audit_chain.first_bad_entry() is None
     assert audit_triggers.missing(connection) == []
     assert audit_triggers.is_keyed_by_number(connection)
-    assert caplog.text == ""
     with pytest.raises(IntegrityError, match=REFUSED):
         AuditEntry.objects.filter(seq=1).update(note="x")
 
 
 @pytest.mark.django_db(transaction=True)
+def test_the_migration_keeps_every_entry_in_both_directions(migrate, caplog):
+    apps = migrate(BEFORE)
+    person = apps.get_model("promptops", "User").objects.create(username="ada", name="Ada")
+    builder = Builder(BEFORE)
+    for number in range(1, 6):
+        builder.record("template.described", person, object_name=f"template {number}", after={"a": [1.5, "ж"]})
+    kept = contents(audit.LATER)  # columns that the old table lacks
+    for _ in range(2):
+        migrate(BEFORE)
+        in_the_older_table(kept)
+        migrate("0030_audit_row_number")
+        in_the_newer_table(kept)
+    assert caplog.text == ""
+
+
+# Back from the newest state, whose entries it keeps, and forward again: 7 s.
+@pytest.mark.proof
+@pytest.mark.django_db(transaction=True)
+def test_all_migrations_since_keep_every_entry_in_both_directions(actor, caplog):
+    with transaction.atomic():
+        for number in range(1, 6):
+            audit.record("template.described", by=actor, object_name=f"template {number}", after={"a": [1.5, "ж"]})
+    kept = contents(audit.LATER)
+    try:
+        call_command("migrate", "promptops", BEFORE, verbosity=0)
+        in_the_older_table(kept)
+    finally:
+        call_command("migrate", verbosity=0)
+    assert audit_chain.first_bad_entry() is None
+    in_the_newer_table(kept)
+    assert caplog.text == ""
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_migration_reports_missing_triggers_before_it_restores_them(migrate, caplog):
-    migrate("0029_learned_adaptations")
+    migrate(BEFORE)
     with connection.cursor() as cursor:
         on_table = f" ON {ENTRIES}" if connection.vendor == "postgresql" else ""
         cursor.execute(f"DROP TRIGGER audit_entry_delete{on_table}")

@@ -29,6 +29,7 @@ from promptops.prompts.actions.templates import make_default
 from promptops.prompts.models import Draft, Template
 from promptops.providers.actions import chain
 from promptops.providers.actions.chain import ProviderFields
+from tests.client.loopback import until
 from tests.web.sockets import page_socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,12 +51,12 @@ def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         env=os.environ | {"DATABASE_URL": database_url()} | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
 
-async def next_event(socket, event: str, timeout: float = 3.0) -> dict:
+async def next_event(socket, event: str, timeout: float = 30.0) -> dict:
     """Return the next hint of this event, skipping others."""
     async with asyncio.timeout(timeout):
         while True:
@@ -107,7 +108,20 @@ def test_an_unreadable_key_leaves_the_rest_working(publish, actor, settings, cap
         crypto.decrypt(chain.Provider.objects.get().key_encrypted)
 
 
-async def test_another_process_publishes_and_this_one_follows_within_two_seconds(publish, make_user, tmp_path):
+def late_looks(monkeypatch) -> threading.Event:
+    """Let each look at the database wait for the event."""
+    may_look = threading.Event()
+    look = polling.look
+
+    def late_look():
+        may_look.wait(300)
+        return look()
+
+    monkeypatch.setattr(polling, "look", late_look)
+    return may_look
+
+
+async def test_another_process_publishes_and_this_one_follows(publish, make_user, tmp_path):
     await database_sync_to_async(publish)("enhance", "Before")
     viewer = await database_sync_to_async(make_user)("viewer", "vera")
     file = tmp_path / "new.txt"
@@ -116,14 +130,12 @@ async def test_another_process_publishes_and_this_one_follows_within_two_seconds
         first = await next_event(socket, "revision")
         assert (await live.acurrent()).template_for(PromptOperation.ENHANCE).body == "Before"
         done = await asyncio.to_thread(manage, "publish", "enhance", "--file", str(file), "--note", "by hand")
-        published = time.monotonic()
         assert (done.returncode, done.stdout) == (0, "enhance v2 is live.\n"), done.stderr
         assert (await next_event(socket, "revision"))["number"] == first["number"] + 1
-        assert time.monotonic() - published < 2
         assert (await live.acurrent()).template_for(PromptOperation.ENHANCE).body == "After"
 
 
-async def test_a_release_in_this_process_reaches_open_pages_at_once(publish, make_user, actor):
+async def test_a_release_in_this_process_reaches_open_pages_without_a_look(publish, make_user, actor, monkeypatch):
     version = await database_sync_to_async(publish)("enhance", "Before")
     viewer = await database_sync_to_async(make_user)("viewer", "vera")
 
@@ -131,10 +143,14 @@ async def test_a_release_in_this_process_reaches_open_pages_at_once(publish, mak
         template = Template.objects.get()
         releases.publish(template, Content("After"), by=actor, expected=version.pk)
 
+    may_look = late_looks(monkeypatch)
     async with page_socket(viewer) as socket:
-        first = await next_event(socket, "revision")
-        await database_sync_to_async(release)()
-        assert (await next_event(socket, "revision", timeout=0.45))["number"] == first["number"] + 1
+        try:
+            first = await next_event(socket, "revision")
+            await database_sync_to_async(release)()
+            assert (await next_event(socket, "revision"))["number"] == first["number"] + 1
+        finally:
+            may_look.set()
 
 
 async def test_a_release_after_a_page_connects_and_before_the_first_look_reaches_the_page(
@@ -145,14 +161,7 @@ async def test_a_release_after_a_page_connects_and_before_the_first_look_reaches
     viewer = await database_sync_to_async(make_user)("viewer", "vera")
     file = tmp_path / "new.txt"
     file.write_text("After\n")
-    may_look = threading.Event()
-    look = polling.look
-
-    def late_look():
-        may_look.wait(30)
-        return look()
-
-    monkeypatch.setattr(polling, "look", late_look)
+    may_look = late_looks(monkeypatch)
     async with page_socket(viewer) as socket:
         try:
             first = await next_event(socket, "revision")
@@ -240,23 +249,25 @@ async def test_a_hint_is_sent_once_although_the_follower_sees_it_too(publish, ma
 async def test_the_status_of_the_follower_shows_an_outage_and_its_end(publish, monkeypatch):
     await database_sync_to_async(publish)("enhance", "Text")
 
+    failed = []
+
     def unreadable():
+        failed.append(1)
         raise OperationalError("connection refused\nmore lines")
 
+    began = time.monotonic()
     task = asyncio.create_task(live.follow(0.02))
     try:
-        await asyncio.sleep(0.2)
+        await until(lambda: (live.following.polled_at or 0) > began)
         assert not live.following.is_failing
-        polled_at = live.following.polled_at
-        assert time.monotonic() - polled_at < 0.2
         with monkeypatch.context() as outage:
             outage.setattr(polling, "look", unreadable)
-            await asyncio.sleep(0.3)
-            assert live.following.is_failing
+            await until(lambda: live.following.is_failing)
             assert live.following.failure == "OperationalError"
-            assert time.monotonic() - live.following.polled_at > 0.15
-        await asyncio.sleep(0.3)
-        assert not live.following.is_failing
+            polled_at = live.following.polled_at
+            await until(lambda: len(failed) > 2)
+            assert live.following.polled_at == polled_at
+        await until(lambda: not live.following.is_failing)
         assert live.following.polled_at > polled_at
     finally:
         task.cancel()

@@ -1,6 +1,6 @@
-"""A process that does housekeeping: `python -m tests.services.housekeeper FILE SECONDS`.
+"""A process that does housekeeping: `python -m tests.services.housekeeper FILE SECONDS LEASE`.
 
-Its only chore writes a line when it begins, and another after SECONDS. Leases last 1.5 seconds.
+Its only chore writes a line when it begins, and another after SECONDS. Leases last LEASE seconds.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ django.setup()
 from promptops.platform import background, leases  # noqa: E402
 
 
-async def keep_house(file: Path, seconds: float) -> None:
+async def keep_house(file: Path, seconds: float, lease: float) -> None:
     def note(word: str) -> None:
         with file.open("a") as lines:
             lines.write(f"{os.getpid()} {word}\n")
@@ -27,7 +27,7 @@ async def keep_house(file: Path, seconds: float) -> None:
         time.sleep(seconds)
         note("ended")
 
-    leases.SECONDS = 1.5
+    leases.SECONDS = lease
     background.TASKS, background.HOURLY = [], [chore]
     print("up", flush=True)
     background.start()
@@ -36,4 +36,4 @@ async def keep_house(file: Path, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(keep_house(Path(sys.argv[1]), float(sys.argv[2])))
+    asyncio.run(keep_house(Path(sys.argv[1]), *map(float, sys.argv[2:])))

@@ -68,7 +68,7 @@ class Proxy:
         self._process = subprocess.Popen(
             [str(program), *command], env=os.environ | more, stderr=(folder / "log").open("w"), stdin=subprocess.DEVNULL
         )
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while True:
             try:
                 if httpx.get(f"{self.address}/readyz", verify=False).status_code == 200:
@@ -130,7 +130,7 @@ class Proxy:
         browser.client.close()
         transport = httpx.HTTPTransport(verify=False, local_address=VISITOR)
         names = {"Referer": self.address} | {name.replace("_", "-"): value for name, value in headers.items()}
-        browser.client = httpx.Client(base_url=self.address, transport=transport, timeout=20, headers=names)
+        browser.client = httpx.Client(base_url=self.address, transport=transport, timeout=60, headers=names)
         return browser
 
     @asynccontextmanager
@@ -147,7 +147,7 @@ class Proxy:
     def end(self) -> None:
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(30)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(5)

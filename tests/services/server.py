@@ -94,7 +94,7 @@ class Server:
             self._lines.put(line)
         self._lines.put(None)
 
-    def wait_for(self, pattern: str, seconds: float = 60) -> str:
+    def wait_for(self, pattern: str, seconds: float = 120) -> str:
         """The first new line that holds the pattern; fails when the process ends or the time is over without it."""
         until = time.monotonic() + seconds
         while True:
@@ -107,7 +107,7 @@ class Server:
             if re.search(pattern, line):
                 return line
 
-    def end(self, number: int, seconds: float = 8) -> int:
+    def end(self, number: int, seconds: float = 30) -> int:
         """Send the signal; the exit code. Fails when the process has not ended in time."""
         self.process.send_signal(number)
         code = self.process.wait(seconds)
@@ -118,7 +118,7 @@ class Server:
         """End it whatever happens; for what it started itself, see `end`."""
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(5)
+        self.process.wait(30)
         self._reader.join(5)
 
 
@@ -155,7 +155,7 @@ class Browser:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.client = httpx.Client(base_url=address, timeout=10)
+        self.client = httpx.Client(base_url=address, timeout=30)
 
     def get(self, path: str) -> httpx.Response:
         return self.client.get(path)
@@ -200,7 +200,7 @@ def signed_in(server: Server) -> Browser:
     return browser
 
 
-async def hint(page: aiohttp.ClientWebSocketResponse, event: str, above: int = -1, seconds: float = 5) -> int:
+async def hint(page: aiohttp.ClientWebSocketResponse, event: str, above: int = -1, seconds: float = 20) -> int:
     """The number of the page's next hint of this event that is above the given one."""
     until = time.monotonic() + seconds
     while True:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import httpx
 import pytest
 
 from promptops.client import LiveEnhancer, Timing
@@ -27,8 +28,9 @@ from tests.services.server import make_database, manage, serving
 MAKE = """
 from promptops.ledger.audit import COMMAND_LINE
 from promptops.people.actions.tokens import make_token
-for name in ("any", "run", "gpu-7", "gpu-8"):
-    scopes, bound_to = ("run",) if name == "run" else ("follow", "read"), name if name.startswith("gpu") else ""
+for name in ("any", "run", "release", "gpu-7", "gpu-8"):
+    scopes = {"run": ("run",), "release": ("release", "read")}.get(name, ("follow", "read"))
+    bound_to = name if name.startswith("gpu") else ""
     print(make_token(name, scopes, by=COMMAND_LINE, server=bound_to)[1])
 """
 REVOKE = """
@@ -63,7 +65,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     make_database(folder)
     with serving(folder) as running:
         texts = shell(folder, MAKE).splitlines()
-        yield Real(running.address, folder, dict(zip(("any", "run", "gpu-7", "gpu-8"), texts, strict=True)))
+        yield Real(running.address, folder, dict(zip(("any", "run", "release", "gpu-7", "gpu-8"), texts, strict=True)))
 
 
 def shell(folder: Path, code: str) -> str:
@@ -72,7 +74,7 @@ def shell(folder: Path, code: str) -> str:
     return done.stdout.strip()
 
 
-async def publish(folder: Path, text: str) -> None:
+async def publish_by_command(folder: Path, text: str) -> None:
     (folder / "text").write_text(text)
     done: subprocess.CompletedProcess[str] = await asyncio.to_thread(
         manage, folder, "publish", "enhance", "--file", str(folder / "text")
@@ -80,11 +82,20 @@ async def publish(folder: Path, text: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+async def publish(server: Real, text: str) -> None:
+    """Publish over HTTP, which takes no process of its own."""
+    headers = {"Authorization": f"Bearer {server.tokens['release']}"}
+    async with httpx.AsyncClient(base_url=server.address, headers=headers, timeout=60) as client:
+        version = (await client.get("/api/v1/templates/enhance")).json()["version"]
+        body = {"text": text, "expected": version, "note": "Try"}
+        (await client.post("/api/v1/templates/enhance/publish", json=body)).raise_for_status()
+
+
 async def shown_server(server: Real, name: str, is_there: Callable[[dict], bool]) -> dict:
-    """Return the server as the list of servers shows it, once the condition holds or four seconds are over."""
+    """Return the server as the list of servers shows it, once the condition holds or half a minute is over."""
     row: dict = {}
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {server.tokens['any']}"}) as session:
-        for _ in range(200):
+        for _ in range(1500):
             async with session.get(f"{server.address}/api/v1/servers") as answer:
                 servers = (await answer.json())["servers"]
             if is_there(row := next((each for each in servers if each["name"] == name), {})):
@@ -99,7 +110,7 @@ async def test_a_release_reaches_the_server_and_its_acknowledgement_the_list(ser
     async with LiveEnhancer(server.address, token, **values) as live:
         assert (live.state.state, live.state.way) == ("ready", "socket")
         before = live.state.revision
-        await publish(server.folder, "Polish it.")
+        await publish_by_command(server.folder, "Polish it.")
         await until(lambda: live.state.revision == before + 1)
         response = await live.enhance("a fox")
         assert (response.content, response.revision) == ("a fox by Polish it.", before + 1)
@@ -123,17 +134,17 @@ async def test_polls_follow_and_acknowledge_too(server, monkeypatch):
     async with LiveEnhancer(server.address, token, server="gpu-8", providers=[Model()]) as live:
         assert (live.state.state, live.state.way) == ("ready", "long poll")
         before = live.state.revision
-        await publish(server.folder, "Polish it well.")
+        await publish(server, "Polish it well.")
         await until(lambda: live.state.revision == before + 1)
 
 
 async def test_a_release_reaches_the_files_and_their_acknowledgement_the_list(server, tmp_path):
-    await publish(server.folder, "Polish it again.")
+    await publish(server, "Polish it again.")
     process = await start(tmp_path, server.address, "--check", "0.2", token=server.tokens["any"])
     try:
         await until(lambda: (tmp_path / "enhance.txt").exists(), 20)
         assert (tmp_path / "enhance.txt").read_text() == "Polish it again.\n"
-        await publish(server.folder, "Polish it once more.")
+        await publish(server, "Polish it once more.")
         await until(lambda: (tmp_path / "enhance.txt").read_text() == "Polish it once more.\n")
         revision = json.loads((tmp_path / "manifest.json").read_text())["revision"]
         expected = {"kind": "files", "standing": "current", "revision": revision, "filtered": False}
@@ -174,7 +185,7 @@ async def test_the_examples_of_the_page_run_an_operation_over_http(server):
     if not shutil.which("curl"):
         missing("curl is not installed")
     async with control_room() as provider:
-        await publish(server.folder, "Polish it over HTTP.")
+        await publish(server, "Polish it over HTTP.")
         await asyncio.to_thread(shell, server.folder, REPLACE_EMBEDDED_MODEL % provider.url)
         await live_has_provider(server, "farm")
         answers = []
@@ -195,7 +206,7 @@ async def test_the_examples_of_the_page_run_an_operation_over_http(server):
 async def live_has_provider(server: Real, name: str) -> None:
     """Wait until the server process has the provider: another process added it."""
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {server.tokens['any']}"}) as session:
-        for _ in range(200):
+        for _ in range(1500):
             async with session.get(f"{server.address}/api/v1/live") as answer:
                 if name in [provider["name"] for provider in (await answer.json())["chain"]]:
                     return

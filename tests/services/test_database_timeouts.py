@@ -1,20 +1,21 @@
 """A PostgreSQL that hangs, or a statement that never ends, holds nobody for ever."""
 
+import gzip
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.services.postgresql import OwnPostgreSQL, own_postgresql
-from tests.services.server import ROOT, environment, manage
+from tests.services.server import ROOT, environment
+from tests.services.test_upgrade import KEPT, VERSIONS
 
 RUN = """
-import django, sys, time
-django.setup()
-from django.db import connection
-began = time.monotonic()
+import sys
+from django.db import connection  # the settings are all that it needs: no apps
 try:
     with connection.cursor() as cursor:
         cursor.execute(sys.argv[1])
@@ -39,16 +40,17 @@ def answer(database: OwnPostgreSQL, folder: Path, statement: str, options: str =
         env=environment(folder, DATABASE_URL=database.url + options, **more),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, time.monotonic() - began
 
 
 def test_a_statement_that_takes_too_long_is_canceled(database, tmp_path) -> None:
-    said, took = answer(database, tmp_path, "SELECT pg_sleep(30)", DATABASE_STATEMENT_SECONDS="1")
+    said, took = answer(database, tmp_path, "SELECT pg_sleep(250)", DATABASE_STATEMENT_SECONDS="1")
     assert "canceling statement due to statement timeout" in said
-    assert took < 15
+    assert took < 200
 
 
 @pytest.mark.parametrize(
@@ -70,26 +72,23 @@ def test_a_connection_that_nobody_answers_is_given_up(database, tmp_path) -> Non
     with database.frozen():
         said, took = answer(database, tmp_path, "SELECT 1")
     assert "OperationalError" in said
-    assert 4 < took < 20
+    assert 4 < took < 200
 
 
-# Two migrations of an empty database, and 2 s of waiting for a lock, twice the limit: 6 s.
+# 2 s of waiting for a lock, twice the limit, and the migrations since the last release: 5 s.
 def test_migrations_have_no_limit(database, tmp_path) -> None:
-    """Making all the tables takes longer than the limit of 1 second for a statement that waits for a lock."""
-    import psycopg
-
-    more = {"DATABASE_URL": database.url, "DATABASE_STATEMENT_SECONDS": "1"}
-    assert manage(tmp_path, "migrate", "promptops", "0023", "--verbosity=0", **more).returncode == 0
+    with psycopg.connect(database.url, autocommit=True) as own:
+        own.execute(gzip.decompress((KEPT / f"{VERSIONS[-1]}.postgresql.sql.gz").read_bytes()))
     with psycopg.connect(database.url) as other:
-        other.execute("LOCK TABLE promptops_safetysettings")
+        other.execute("LOCK TABLE promptops_run")
         migration = subprocess.Popen(
             [sys.executable, "manage.py", "migrate", "--verbosity=0"],
             cwd=ROOT,
-            env=environment(tmp_path, **more),
+            env=environment(tmp_path, DATABASE_URL=database.url, DATABASE_STATEMENT_SECONDS="1"),
             stderr=subprocess.PIPE,
             text=True,
         )
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         while not other.execute(waiting).fetchone()[0]:
             assert time.monotonic() < until
@@ -97,4 +96,4 @@ def test_migrations_have_no_limit(database, tmp_path) -> None:
             time.sleep(0.1)
         time.sleep(2)
         other.rollback()
-    assert migration.wait(20) == 0, migration.stderr.read()
+    assert migration.wait(120) == 0, migration.stderr.read()

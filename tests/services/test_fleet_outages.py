@@ -31,7 +31,7 @@ async def redis_is_killed(room: ControlRoom) -> None:
 
 async def _warned(room: ControlRoom, is_lost: bool) -> None:
     """Wait until each process shows whether Redis is lost."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for process in room.processes.values():
             while True:
                 async with room.session.get(f"{process.address}/readyz") as answer:
@@ -77,7 +77,7 @@ async def postgresql_hangs(room: ControlRoom) -> None:
 async def a_server_is_cut_off(room: ControlRoom, seconds: float = 1.0) -> None:
     follower = room.servers[-1]
     with follower.line.cut():
-        await until(lambda: not follower.live.state.way, 20)  # it has read what was on its way
+        await until(lambda: not follower.live.state.way, 60)  # it has read what was on its way
         follower.shift.seconds += 60.0 - seconds
         await room.another_release()
         await asyncio.sleep(seconds)
@@ -90,7 +90,7 @@ async def a_server_is_cut_off_for_a_minute(room: ControlRoom) -> None:
 
 async def the_control_room_is_dead_for_an_hour(room: ControlRoom) -> None:
     room.kill_processes()
-    await until(lambda: not any(each.live.state.way for each in room.servers), 20)  # all have noticed
+    await until(lambda: not any(each.live.state.way for each in room.servers), 60)  # all have noticed
     for follower in room.servers:
         follower.shift.seconds += HOUR
     await room.servers[0].restart()

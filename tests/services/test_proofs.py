@@ -10,9 +10,10 @@ import pytest
 
 from tests.services.postgresql import own_database
 from tests.services.server import ROOT, environment, make_database
+from tests.services.test_housekeeping import first_on
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Yield the address of a database with all its tables and without rows, which is gone afterwards."""
     if request.param == "sqlite":
@@ -38,6 +39,7 @@ def proven(database_url: str, folder: Path, *arguments: object) -> dict[str, int
     return dict(json.loads(done.stdout))
 
 
+@first_on("postgresql")
 @pytest.mark.parametrize(
     ("operators", "wins"), [(3, 4), pytest.param(20, 50, marks=pytest.mark.proof, id="proof: 20 x 50")]
 )
@@ -47,6 +49,7 @@ def test_operators_who_compete_lose_no_text_and_leave_a_whole_history(database_u
     assert counted["refused"] >= operators - 1
 
 
+@first_on("sqlite")
 @pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.proof, id="proof: 200")])
 def test_a_publisher_that_is_killed_leaves_everything_agreeing(database_url, tmp_path, kills):
     counted = proven(database_url, tmp_path, "kill", kills, 7)

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -41,9 +40,7 @@ async def test_a_release_in_one_server_reaches_the_pages_of_the_other(tmp_path: 
             async with reader.page() as page:
                 revision = await hint(page, "revision")
                 await release(writer, "Said by the first.")
-                began = time.monotonic()
                 assert await hint(page, "revision", above=revision) == revision + 1
-                assert time.monotonic() - began < 1
                 # By the time that the hint comes, what it tells of can be read.
                 assert "Said by the first." in (await asyncio.to_thread(reader.get, "/prompts/enhance/")).text
     assert "Traceback" not in one.output + two.output
@@ -71,11 +68,9 @@ async def test_without_redis_releases_succeed_and_pages_still_follow(tmp_path: P
             async with here.page() as own, there.page() as other:
                 revision = await hint(own, "revision")
                 assert await hint(other, "revision") == revision
-                began = time.monotonic()
                 await release(writer, "Without Redis.")
                 assert await hint(own, "revision", above=revision) == revision + 1
                 assert await hint(other, "revision", above=revision) == revision + 1
-                assert time.monotonic() - began < 3
     # Said once in a while, in one line, not with every hint.
     assert len(two.output.splitlines()) < 15
     assert "Traceback" not in two.output

@@ -47,21 +47,32 @@ def children(pid: int) -> list[int]:
 # ---------------------------------------------------------------- the first start and the next ones
 
 
+def check_that_only_the_owner_reads(folder: Path) -> None:
+    """Check the folder of a running server, and all its files."""
+    files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_file()}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {"secret_key", "promptops.sqlite3", "promptops.sqlite3-wal"} <= files.keys()
+    assert set(files.values()) == {0o600}
+
+
 # Three starts, the first of which makes all tables: 6 s.
 def test_from_the_first_start_to_the_third(tmp_path: Path) -> None:
     """One link until there is an administrator, which works once; a restart loses nothing and prints none."""
-    with serving(tmp_path, makes_tables=True) as first:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with serving(folder, makes_tables=True) as first:
         (first_link,) = links(first.output)
         # Printed before the server says that it is up: whoever reads the pipe has it first.
         assert first.output.index("Making the tables") < first.output.index(first_link)
         assert first.output.index(first_link) < first.output.index("PromptOps is up")
         assert first_link.startswith(first.address)
         assert Browser(first.address).get(first_link).status_code == 200
-        assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
-        key = (tmp_path / "secret_key").read_text()
+        check_that_only_the_owner_reads(folder)
+        key = (folder / "secret_key").read_text()
         first.end(signal.SIGTERM)
 
-    with serving(tmp_path) as second:
+    with serving(folder) as second:
         (second_link,) = links(second.output)
         old = second.address + first_link.removeprefix(first.address)
         assert Browser(second.address).get(old).status_code == 200  # printed a moment ago, as by a process beside
@@ -77,9 +88,7 @@ def test_from_the_first_start_to_the_third(tmp_path: Path) -> None:
         assert done.headers["HX-Redirect"] == "/prompts/enhance/?published=2"
         second.end(signal.SIGINT)
 
-    began = time.monotonic()
-    with serving(tmp_path) as third:
-        assert time.monotonic() - began < 5
+    with serving(folder) as third:
         assert links(third.output) == []
         again = Browser(third.address)
         answer = again.fill("/sign-in/", {"username": "ada", "password": PASSWORD})
@@ -89,7 +98,7 @@ def test_from_the_first_start_to_the_third(tmp_path: Path) -> None:
         audit = again.get("/audit/").text
         assert "published" in audit
         assert "joined as administrator" in audit
-    assert (tmp_path / "secret_key").read_text() == key
+    assert (folder / "secret_key").read_text() == key
     for server in (first, second, third):
         for secret in (key, PASSWORD):
             assert secret not in server.output
@@ -206,19 +215,13 @@ def test_the_mail_server_comes_from_one_address(tmp_path: Path) -> None:
         assert f"+ {name} = {value!r}\n" in lines
 
 
-@pytest.mark.parametrize(
-    "mode", [pytest.param(0o777, id="0o777"), pytest.param(0o755, id="proof: 0o755", marks=pytest.mark.proof)]
-)
-def test_state_is_open_to_its_owner_only_also_in_a_folder_that_was_there(tmp_path: Path, mode: int) -> None:
+@pytest.mark.proof  # the test of the first start has a folder of 0o777
+def test_state_is_open_to_its_owner_only_also_in_a_folder_that_was_there(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    folder.mkdir()
-    folder.chmod(mode)
+    folder.mkdir(mode=0o755)
     with serving(folder, makes_tables=True) as server:
         administrator(server)
-        files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_file()}
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {"secret_key", "promptops.sqlite3", "promptops.sqlite3-wal"} <= files.keys()
-    assert set(files.values()) == {0o600}
+        check_that_only_the_owner_reads(folder)
 
 
 def test_a_folder_that_others_use_as_well_keeps_its_mode(tmp_path: Path) -> None:
@@ -285,12 +288,12 @@ async def test_a_signal_ends_it_while_a_run_streams_from_the_embedded_model(tmp_
             wanted = {"template": "enhance", "what": "editor", "where": "chain", "input": "a fox running through snow"}
             editor = {"body": "Write as much as you can.", "temperature": "0", "max_tokens": "1000", "model": ""}
             await page.send_str(json.dumps({"action": "run", "base": ""} | wanted | editor))
-            while "beforeend:#try-0-1-text" not in await page.receive_str(timeout=20):
+            while "beforeend:#try-0-1-text" not in await page.receive_str(timeout=60):
                 pass
             (model,) = children(server.process.pid)
             began = time.monotonic()
             assert server.end(sign) in {0, 130}
-            assert time.monotonic() - began < 6
+            assert time.monotonic() - began < 20
     assert "Traceback" not in server.output
     with pytest.raises(ProcessLookupError):
         os.kill(model, 0)
@@ -308,14 +311,14 @@ async def test_a_run_under_way_may_end_and_no_new_one_begins(tmp_path: Path) -> 
             editor = {"body": "Describe it in one sentence.", "temperature": "0", "max_tokens": "60", "model": ""}
             message = json.dumps({"action": "run", "base": ""} | wanted | editor)
             await page.send_str(message)
-            while "beforeend:#try-0-1-text" not in await page.receive_str(timeout=20):
+            while "beforeend:#try-0-1-text" not in await page.receive_str(timeout=60):
                 pass
             server.process.send_signal(signal.SIGTERM)
-            while "/runs/" not in (text := await page.receive_str(timeout=20)):
+            while "/runs/" not in (text := await page.receive_str(timeout=60)):
                 assert "Canceled" not in text
             with pytest.raises(OSError, match=r"refused|reset"):
                 socket.create_connection(("127.0.0.1", int(server.address.rsplit(":", 1)[1])), timeout=2).recv(1)
-        assert server.process.wait(timeout=10) == 0
+        assert server.process.wait(timeout=60) == 0
     assert "Traceback" not in server.output
 
 
