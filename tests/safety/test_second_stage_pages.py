@@ -145,6 +145,7 @@ def test_a_run_records_the_second_verdict(client, make_user, second, score, cate
     check = _safety_check(run, SafetyChecked("input", verdict, False, second=second, both=both), safety)
     check.save()
     assert (check.second_score, check.second_category, check.queue) == (score, category, queue)
+    assert check.disagreement == (score and (pytest.approx(score - check.score) if score > 1 else 0.0))
     client.force_login(make_user("viewer"))
     page = client.get(reverse("run", args=[run.pk])).content.decode()
     assert ("Second stage:" in page) == (second is not None)
