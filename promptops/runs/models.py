@@ -190,6 +190,9 @@ class SafetyCheck(models.Model):
     second_score = models.FloatField(
         null=True, blank=True, help_text="The second stage's score as a share of its threshold; null if it gave none."
     )
+    second_threshold = models.FloatField(
+        null=True, blank=True, help_text="The threshold that `second_score` is a share of; null in older verdicts."
+    )
     second_category = models.CharField(  # noqa: DJ001 -- a column without a default is added without rewriting the table
         max_length=20, null=True, blank=True, help_text='What it would block for; "" for nothing, null if not asked.'
     )

@@ -158,6 +158,7 @@ def _safety_check(run: Run, check: SafetyChecked, safety: SafetySpec) -> SafetyC
     return SafetyCheck(
         run=run,
         second_score=second.share if second else None,
+        second_threshold=second.threshold if second and second.score is not None else None,
         disagreement=_disagreement(share, second.share) if second else None,
         second_category=((both.category or "") if both and would_block else "") if second else None,
         side=check.side,
