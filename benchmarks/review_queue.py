@@ -51,7 +51,7 @@ def _row(client: Any, name: str, query: str) -> dict[str, Any]:
 
 
 def _fill() -> tuple[int, int]:
-    """Add the verdicts. Return that in the middle and the last one, in the order of uncertainty."""
+    """Add the verdicts. Return that in the middle and the last one, in the orders by distance and by disagreement."""
     from promptops.people.models import User
     from promptops.runs.models import Run, SafetyCheck
     from promptops.safety.models import SafetySecondLook
@@ -74,6 +74,7 @@ def _fill() -> tuple[int, int]:
                 scores=scores,
                 queue=queues[place % 1_000] if place % 1_000 < len(queues) else queues[place % 3],
                 distance=(place * 7_919) % 100_003 / 10_000,
+                disagreement=11 - (place * 7_919) % 100_003 / 10_000,
                 review="" if place < WAITING else "disputed" if place % 2_000 == 0 else "right",
                 reviewed_by=None if place < WAITING else other,
             )

@@ -190,8 +190,16 @@ class SafetyCheck(models.Model):
     second_score = models.FloatField(
         null=True, blank=True, help_text="The second stage's score as a share of its threshold; null if it gave none."
     )
+    second_threshold = models.FloatField(
+        null=True, blank=True, help_text="The threshold that `second_score` is a share of; null in older verdicts."
+    )
     second_category = models.CharField(  # noqa: DJ001 -- a column without a default is added without rewriting the table
         max_length=20, null=True, blank=True, help_text='What it would block for; "" for nothing, null if not asked.'
+    )
+    disagreement = models.FloatField(
+        null=True,
+        blank=True,
+        help_text="Between `score` and `second_score` if one blocks and one allows, else 0; None unless both are set.",
     )
     words = models.JSONField(default=list, blank=True)
     window = models.TextField(blank=True)
@@ -220,6 +228,8 @@ class SafetyCheck(models.Model):
             models.Index(fields=["queue", "-id"], name="safety_check_queue", condition=WAITS),
             models.Index(fields=["distance", "-id"], name="safety_check_distance", condition=WAITS),
             models.Index(fields=["queue", "distance", "-id"], name="safety_check_queue_distance", condition=WAITS),
+            models.Index(fields=["-disagreement", "-id"], name="safety_check_disagreement", condition=WAITS),
+            models.Index(fields=["queue", "-disagreement", "-id"], name="safety_check_queue_disagree", condition=WAITS),
             models.Index(fields=["model", "-id"], name="safety_check_reviewed", condition=REVIEWED),
             models.Index(fields=["-id"], name="safety_check_any_reviewed", condition=REVIEWED),
             models.Index(fields=["-id"], name="safety_check_disputed", condition=models.Q(review="disputed")),

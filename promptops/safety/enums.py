@@ -51,7 +51,8 @@ class PairQueue(models.TextChoices):
 
 
 class QueueOrder(models.TextChoices):
-    """The orders of the review queue. `safety.queries.review_queue.COLUMNS` says what each sorts by."""
+    """The orders of the review queue. `safety.queries.review_queue.SORTED_BY` says what each sorts by."""
 
     NEWEST = "newest", "Newest first"
     UNCERTAIN = "uncertain", "Closest to a threshold first"
+    DISAGREEING = "disagreeing", "Disagreeing stages first"

@@ -3,6 +3,8 @@
 Models and actions decide which values may be stored.
 """
 
+from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from django import forms
@@ -258,6 +260,18 @@ class SecondStageForm(forms.ModelForm):
             "second_scope": "",
             "second_threshold": "From 0.01 to 1; a higher one blocks less. Empty: its own.",
         }
+
+    @classmethod
+    def proposal(cls, config: SafetySettings, given: Mapping[str, str]) -> "SecondStageForm":
+        """Return the form with the values in `given`, such as those of an address; the others are the present ones."""
+        now = {name: getattr(config, name) for name in cls.Meta.fields}
+        chosen = {name: given[name] for name in cls.Meta.fields if name in given}
+        return cls({"expected": config.changed_revision, **now, **chosen}, instance=copy(config))
+
+    @property
+    def changed_from_now(self) -> dict[str, str]:
+        """The values that differ from the present ones, as the address has them. Of a valid proposal."""
+        return {name: str(self.data[name]) for name in self.changed_data if name in self.Meta.fields}
 
     def clean_second_threshold(self) -> float | None:
         """Refuse a threshold out of range."""

@@ -6,13 +6,14 @@ import threading
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from promptops.platform import events
 from promptops.prompts.models import Template
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs.actions import erasing
 from promptops.runs.models import Run, SafetyCheck
 from promptops.safety.actions import training as safety_training
 from promptops.safety.models import SafetyExample, SafetyModelVersion, SafetySettings
-from tests.browser.conftest import Pages
+from tests.browser.conftest import Pages, Site
 from tests.browser.looks import LOOKS, OTHER_LOOKS, faults, told
 from tests.browser.upstream import Upstream
 
@@ -296,3 +297,72 @@ def test_an_appeal_is_reviewed_by_two_people_and_its_run_says_what_became_of_it(
     check.refresh_from_db()
     assert check.review == "wrong"
     assert SafetyExample.objects.get().label == "hard"
+
+
+def judged_by_both(text: str, first: float, second: float, queue: str = "", **fields) -> SafetyCheck:
+    """A past text with the scores of both stages, recorded while the second one was in shadow mode."""
+    run = Run.objects.create(
+        source="preview",
+        operation="enhance",
+        temperature=1,
+        max_tokens=1,
+        revision=0,
+        latency_ms=1,
+        status="succeeded",
+        input=text,
+    )
+    is_block = first >= 0.94
+    given = {"decision": "block" if is_block else "allow", "category": "violence" if is_block else "", "queue": queue}
+    return SafetyCheck.objects.create(
+        run=run,
+        side="input",
+        layer="model",
+        scores={"violence": first, "hate": 0.02},
+        score=first / 0.94,
+        second_score=second,
+        second_category="violence" if second > 1 else "",
+        model=SafetyModelVersion.objects.get(number=1),
+        mode="shadow",
+        **given | fields,
+    )
+
+
+def test_the_second_stage_is_replayed_before_its_release_and_the_stages_that_disagree_are_reviewed(
+    releaser, page_for, pages: Pages, site: Site
+) -> None:
+    judged_by_both("un hombre golpea a otro " + "x" * 300, 0.5, 2.4)
+    judged_by_both("a boxer practices in an empty gym", 0.96, 0.1)
+    judged_by_both("a fox in the snow", 0.4, 0.05)
+    page = pages.connected(page_for(releaser, "/safety/"))
+    replay = page.locator("#second-replay")
+    expect(replay).to_contain_text("Choose other settings")
+    assert faults(page, "second-stage") == []
+    page.get_by_label("Its verdicts").select_option("enforce")
+    expect(replay).to_contain_text("1 more blocked 1 no longer blocked of the newest 3 texts")
+    expect(replay.locator("tbody tr")).to_have_count(2)
+    expect(page).to_have_url(re.compile(r"/safety/\?second_mode=enforce$"))
+    assert faults(page, "second-stage-replayed", LOOKS + OTHER_LOOKS) == []
+    page.get_by_label("Threshold", exact=False).last.fill("7")
+    expect(replay.get_by_role("alert")).to_contain_text("from 0.01 to 1")
+    page.get_by_label("Threshold", exact=False).last.fill("")
+    expect(replay).to_contain_text("1 more blocked")
+    page.get_by_role("button", name="Review the second stage").click()
+    panel = page.get_by_role("dialog", name="Review")
+    expect(panel).to_contain_text("these settings would have blocked 1 that passed, and let 1 pass that was blocked")
+
+    queue = pages.connected(page_for(releaser, "/safety/queue/"))
+    orders = queue.get_by_role("navigation", name="Order")
+    expect(orders.get_by_role("link")).to_have_count(2)
+    judged_by_both("a duel at dawn", 0.8, 1.2, "borderline", disagreement=0.35)
+    judged_by_both("a riot in the rain", 0.8, 2.2, "borderline", disagreement=1.35)
+    newest = judged_by_both("a calm lake", 0.8, 0.1, "borderline", disagreement=0.0)
+    site.tell(events.RUN_RECORDED, newest.run_id)
+    orders.get_by_role("link", name="Disagreeing stages first").click()  # without a reload
+    expect(queue).to_have_url(re.compile(r"order=disagreeing$"))
+    expect(queue.locator("#queue-next")).to_contain_text("stages disagree")
+    assert faults(queue, "queue-disagreeing", LOOKS + OTHER_LOOKS) == []
+    for text in ("a riot in the rain", "a duel at dawn", "a calm lake"):
+        queue.keyboard.press("v")
+        expect(queue.locator("#queue-next")).to_contain_text(text)
+        queue.keyboard.press("r")
+        expect(queue.locator("#queue-bar")).to_contain_text("as right")

@@ -78,6 +78,28 @@ def test_waiting_verdicts_get_the_distance_of_their_leading_category(migrate):
     migrate("0112_second_stage")
 
 
+def test_queued_verdicts_get_the_disagreement_of_the_stages(migrate):
+    older = migrate("0112_second_stage")
+    verdicts = {
+        1: ({"queue": "blocked", "score": 1.05, "second_score": 0.2}, 0.85),
+        2: ({"queue": "borderline", "score": 0.5, "second_score": 1.5}, 1.0),
+        3: ({"queue": "blocked", "score": 1.0, "second_score": 2.0}, 0.0),
+        4: ({"queue": "borderline", "score": 0.9, "second_score": 0.1}, 0.0),
+        5: ({"queue": "blocked", "score": 1.05, "review": "right", "second_score": 0.2}, 0.85),
+        6: ({"queue": "blocked", "score": 1.05}, None),
+        7: ({"queue": "reported", "second_score": 1.5}, None),  # in a language that only the second stage reads
+        8: ({"queue": "", "score": 0.5, "second_score": 1.5}, None),
+    }
+    for number, (values, _) in verdicts.items():
+        unjudged(older, number, **values)
+    newer = migrate("0118_stage_disagreement")
+    found = dict(newer.get_model("promptops", "SafetyCheck").objects.values_list("run", "disagreement"))
+    assert found == {number: value and pytest.approx(value) for number, (_, value) in verdicts.items()}
+    again = migrate("0117_revoked_shares").get_model("promptops", "SafetyCheck").objects
+    assert again.filter(second_score__gt=0).count() == 7
+    migrate("0118_stage_disagreement")
+
+
 def alone() -> set[str]:
     """Return the columns of runs among three that have an index of their own."""
     with connection.cursor() as cursor:

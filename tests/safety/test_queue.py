@@ -263,21 +263,64 @@ def test_the_order_stays_while_a_person_reviews(client_for, editor):
     assert f"/runs/{near.run_id}/" in again
 
 
-def test_the_queue_by_uncertainty_costs_the_same_queries_however_long(client_for, editor):
+def test_the_stages_that_disagree_most_come_first_and_reports_before_all(client_for, editor):
+    little, most = waiting("borderline", disagreement=0.2), waiting("blocked", disagreement=1.4)
+    agree, one_stage = waiting("blocked", disagreement=0.0), waiting("blocked")
+    report, equal = waiting("reported", disagreement=0.0), waiting("borderline", disagreement=1.4)
+    client = client_for(editor)
+    runs = [each.run_id for each in (report, equal, most, little, agree, one_stage)]
+    assert walked(client, order="disagreeing") == runs
+    assert walked(client, order="disagreeing", queue="blocked") == [each.run_id for each in (most, agree, one_stage)]
+    page = client.get(reverse("safety_queue"), {"order": "disagreeing", "queue": "blocked"}).content.decode()
+    assert "stages disagree" in page
+    skipped = client.get(reverse("safety_queue"), {"order": "disagreeing", "before": little.pk}).content.decode()
+    assert f"/runs/{agree.run_id}/" in skipped
+    assert "stages disagree" not in skipped.partition('id="queue-bar"')[0].partition('id="queue-next"')[2]
+
+
+def test_the_order_by_disagreement_is_offered_as_soon_as_both_stages_judged_a_text(client_for, editor):
+    client, address = client_for(editor, htmx=True), reverse("safety_queue")
+    check = waiting("blocked")
+    assert "Disagreeing stages first" not in client.get(address).content.decode()
+    assert "Disagreeing stages first" in client.get(address, {"order": "disagreeing"}).content.decode()  # chosen
+    SafetyCheck.objects.filter(pk=check.pk).update(disagreement=0.0)
+    news = client.get(address, headers={"HX-Target": "queue-counts"}).content.decode()
+    assert 'hx-select-oob="#queue-orders"' in news
+    assert f'href="{address}?order=disagreeing"' in news
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "disagreement"),
+    [
+        (0.4, 1.5, 1.1),
+        (1.05, 0.05, 1.0),
+        (1.0, 1.8, 0.0),
+        (0.1, 0.9999, 0.0),
+        (0.9999, 1.0, 0.0001),
+        (None, 1.5, None),
+        (1.0, None, None),
+    ],
+)
+def test_a_verdict_is_recorded_with_the_disagreement_of_the_stages(first, second, disagreement):
+    assert records._disagreement(first, second) == (disagreement and pytest.approx(disagreement))
+
+
+@pytest.mark.parametrize("order", ["uncertain", "disagreeing"])
+def test_an_order_costs_the_same_queries_however_long(client_for, editor, order):
     client = client_for(editor, htmx=True)
 
     def queries(**given) -> int:
         with CaptureQueriesContext(connection) as made:
-            client.get(reverse("safety_queue"), {"order": "uncertain"} | given)
+            client.get(reverse("safety_queue"), {"order": order} | given)
         return len(made)
 
-    first = waiting(distance=0.5)
-    waiting(distance=0.6)
+    first = waiting(distance=0.5, disagreement=0.5)
+    waiting(distance=0.6, disagreement=0.4)
     queries()
     one, later = queries(), queries(before=first.pk)
     for number in range(30):
-        waiting(distance=number / 10)
-        waiting("borderline", distance=number / 10)
+        waiting(distance=number / 10, disagreement=number / 10)
+        waiting("borderline", distance=number / 10, disagreement=number / 10)
     assert (queries(), queries(before=first.pk)) == (one, later)
 
 

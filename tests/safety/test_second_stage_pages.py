@@ -145,6 +145,7 @@ def test_a_run_records_the_second_verdict(client, make_user, second, score, cate
     check = _safety_check(run, SafetyChecked("input", verdict, False, second=second, both=both), safety)
     check.save()
     assert (check.second_score, check.second_category, check.queue) == (score, category, queue)
+    assert check.disagreement == (score and (pytest.approx(score - check.score) if score > 1 else 0.0))
     client.force_login(make_user("viewer"))
     page = client.get(reverse("run", args=[run.pk])).content.decode()
     assert ("Second stage:" in page) == (second is not None)
@@ -168,3 +169,19 @@ def test_a_lifted_block_is_recorded_and_explained(client, make_user):
     page = " ".join(client.get(reverse("run", args=[run.pk])).content.decode().split())
     assert "The first stage alone blocks this text. Both stages together score the text at" in page
     assert "and the second stage" in page
+
+
+def test_the_models_page_has_the_version_and_the_figures_of_the_second_stage(client, make_user, monkeypatch):
+    client.force_login(make_user("viewer"))
+    head = second_stage.shipped_head()
+    page = client.get(reverse("safety_models")).content.decode()
+    for stage in (head, head.combined):
+        assert f'class="num">{stage.figures["texts"]:,}</td>' in page
+        assert f'class="num">{stage.figures["auroc"]:.3f}</td>' in page
+    assert f"Second stage, version {head.version}" in page
+
+    def fail():
+        raise ValueError("gone")
+
+    monkeypatch.setattr("promptops.safety.queries.model_versions.shipped_head", fail)
+    assert "Second stage, version" not in client.get(reverse("safety_models")).content.decode()

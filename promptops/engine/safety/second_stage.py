@@ -125,6 +125,12 @@ def read_head(path: str | os.PathLike[str]) -> Head:
         raise ValueError(f"{Path(path).name} is not the head of a second stage: {exc!r}") from None
 
 
+@cache
+def shipped_head() -> Head:
+    """Return the head in use, which needs no encoder. Raises `ValueError` with what is wrong."""
+    return read_head(HEADS / "current.json")
+
+
 @dataclass(frozen=True)
 class SecondVerdict:
     """The second stage's own verdict: allow, block or unavailable. `score` is 0 to 1, and None if unavailable.
@@ -168,7 +174,7 @@ class SecondStage:
 
     def __init__(self, encoder: Any = shipped_encoder, head: Any = None) -> None:
         def load() -> tuple[Encoder, Head]:
-            return encoder(), head or read_head(HEADS / "current.json")
+            return encoder(), head or shipped_head()
 
         self._loaded: Once[tuple[Encoder, Head]] = Once(load, missing=f"The second stage is not installed: {INSTALL}")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="safety-second")

@@ -158,6 +158,8 @@ def _safety_check(run: Run, check: SafetyChecked, safety: SafetySpec) -> SafetyC
     return SafetyCheck(
         run=run,
         second_score=second.share if second else None,
+        second_threshold=second.threshold if second and second.score is not None else None,
+        disagreement=_disagreement(share, second.share) if second else None,
         second_category=((both.category or "") if both and would_block else "") if second else None,
         side=check.side,
         decision=verdict.decision.value,
@@ -190,6 +192,16 @@ def _distance(scores: Mapping[SafetyCategory, float], thresholds: Mapping[Safety
     """
     worst = worst_of(scores, thresholds)
     return None if worst is None else abs(log_odds(scores[worst]) - log_odds(thresholds[worst]))
+
+
+def _disagreement(first: float | None, second: float | None) -> float | None:
+    """Return how far apart the scores of both stages are, as shares of their thresholds; None unless both have one.
+
+    It is 0 if both block or both allow.
+    """
+    if first is None or second is None:
+        return None
+    return abs(first - second) if (first >= 1) != (second >= 1) else 0.0
 
 
 def _total_cost(attempts: list[EngineAttempt]) -> float | None:

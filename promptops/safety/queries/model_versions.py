@@ -6,6 +6,7 @@ from typing import Any
 
 from promptops.engine.safety.evaluation import read_figures
 from promptops.engine.safety.guard import SHIPPED
+from promptops.engine.safety.second_stage import Head, shipped_head
 from promptops.safety import guards
 from promptops.safety.enums import TrainingState
 from promptops.safety.models import LOST, SafetyModelVersion, SafetyTraining
@@ -39,6 +40,14 @@ def figures_of(version: SafetyModelVersion) -> dict[str, Any] | None:
         return dict(evaluation)
     file = Path(str(version.manifest.get("file"))).name
     return read_figures((SHIPPED / file).with_suffix(".evaluation.json"), version.sha256)
+
+
+def second_head() -> Head | None:
+    """Return the head of the second stage that ships, with its figures; None if its file cannot be read."""
+    try:
+        return shipped_head()
+    except ValueError:  # the Safety page says so
+        return None
 
 
 @dataclass(frozen=True)

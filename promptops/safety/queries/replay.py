@@ -46,7 +46,11 @@ class Judged(NamedTuple):
     run_id: int
     side: str
     layer: str
+    cause: str
+    language: str
     scores: dict[str, float]
+    second_score: float | None
+    second_threshold: float | None
     model_id: int | None
     at: datetime
     revision: int
@@ -152,7 +156,7 @@ def recent() -> list[Judged]:
 
 def read_judged(checks: QuerySet[SafetyCheck], most: int) -> list[Judged]:
     """Return the newest of these verdicts whose texts are not erased. One query."""
-    names = ("id", "run_id", "side", "layer", "scores", "model_id", "at", "run__revision")
+    names = ("id" if name == "pk" else "run__revision" if name == "revision" else name for name in Judged._fields)
     rows = checks.filter(run__erased_at=None).order_by("-id").values_list(*names)
     return [Judged(*row) for row in rows[:most]]
 
@@ -165,17 +169,18 @@ def past_of(config: SafetySettings, verdicts: Iterable[Judged], budget: float) -
     past, stale = Past(), []
     runs: set[int] = set()
     runs_by: dict[str, set[int]] = {DENIED: set(), APART: set()}
-    for pk, run_id, side, layer, scores, model_id, at, revision in verdicts:
-        runs.add(run_id)
-        is_of_model = layer in (SafetyLayer.MODEL, SafetyLayer.SENTENCES)  # the scores are the first stage's
-        if revision < config.terms_revision or (model_id != config.model_id and (is_of_model or not layer)):
-            stale.append((pk, run_id, side, at))
-        elif layer == SafetyLayer.DENY_TERMS:
-            runs_by[DENIED].add(run_id)
-        elif scores and is_of_model:
-            past.cases.append(Case(run_id, side, scores))
+    for text in verdicts:
+        runs.add(text.run_id)
+        is_of_model = text.layer in (SafetyLayer.MODEL, SafetyLayer.SENTENCES)  # the scores are the first stage's
+        is_of_other = text.model_id != config.model_id and (is_of_model or not text.layer)
+        if text.revision < config.terms_revision or is_of_other:
+            stale.append((text.pk, text.run_id, text.side, text.at))
+        elif text.layer == SafetyLayer.DENY_TERMS:
+            runs_by[DENIED].add(text.run_id)
+        elif text.scores and is_of_model:
+            past.cases.append(Case(text.run_id, text.side, text.scores))
         else:
-            runs_by[APART].add(run_id)
+            runs_by[APART].add(text.run_id)
     if stale:
         _score_again(config, stale, past, runs_by, budget)
     past.runs, past.denied = len(runs), len(runs_by[DENIED])

@@ -18,8 +18,8 @@ MAX_ID = 2**63 - 1
 LOWEST = -1e300
 WAITING_COUNTED = 1_000
 """Waiting verdicts of a queue are counted up to this number: no person reviews more, and the page is fast."""
-COLUMNS = {QueueOrder.NEWEST: "", QueueOrder.UNCERTAIN: "distance"}
-"""The column of `SafetyCheck` that an order sorts by, the lowest first; then, and without one, the newest first.
+SORTED_BY = {QueueOrder.NEWEST: "", QueueOrder.UNCERTAIN: "distance", QueueOrder.DISAGREEING: "-disagreement"}
+"""The column of `SafetyCheck` that an order sorts by, with "-" the highest first; then, and without one, by age.
 
 A column needs two indexes: with the id, and with the queue and the id, of the verdicts that wait.
 """
@@ -87,19 +87,29 @@ def in_order(
     checks: QuerySet[SafetyCheck], order: QueueOrder, place: Place | None = None
 ) -> Iterator[QuerySet[SafetyCheck]]:
     """Yield the verdicts from the place on, in order: first those with a value to sort by, then the others."""
-    column = COLUMNS[order]
+    ordering = SORTED_BY[order]
+    column, follows = ordering.removeprefix("-"), "lt" if ordering.startswith("-") else "gt"
     value = getattr(place.check, column) if place and column else None
     bound = place.bound if place else MAX_ID
     # A bound in any case: without one, SQLite sorts all that wait.
     if column and (place is None or value is not None):
-        ranked = checks.filter(**{f"{column}__gte": LOWEST if value is None else value})
-        if value is not None:
-            ranked = ranked.filter(Q(**{f"{column}__gt": value}) | Q(pk__lt=bound))
+        if value is None:
+            ranked = checks.filter(**{f"{column}__gte": LOWEST})
+        else:
+            ranked = checks.filter(**{f"{column}__{follows}e": value})
+            ranked = ranked.filter(Q(**{f"{column}__{follows}": value}) | Q(pk__lt=bound))
             bound = MAX_ID
-        yield ranked.order_by(column, "-pk")
+        yield ranked.order_by(ordering, "-pk")
     if column:
         checks = checks.filter(**{f"{column}__isnull": True})
     yield checks.filter(pk__lt=bound).order_by("-pk")
+
+
+def any_of_both_stages() -> bool:
+    """Return whether a verdict that waits has scores of both stages. One query."""
+    both = SafetyCheck.objects.filter(WAITS, disagreement__gte=LOWEST)
+    # In this order, PostgreSQL reads the index, and never the table.
+    return both.order_by("-disagreement").values_list("pk").first() is not None
 
 
 def first_of(parts: Iterable[QuerySet[SafetyCheck]]) -> SafetyCheck | None:

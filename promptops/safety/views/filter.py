@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
+from django_htmx.http import replace_url
 
 from promptops.history.queries import timeline
 from promptops.ledger.audit import Actor
@@ -18,11 +19,12 @@ from promptops.safety.actions import filter_settings as actions
 from promptops.safety.changes import FilterChange
 from promptops.safety.earlier import filter_at, shown_at
 from promptops.safety.enums import SafetyTermKind, SecondStageMode, SecondStageScope, WhenUnavailable
-from promptops.safety.forms import ModeForm, SecondStageForm
+from promptops.safety.forms import ModeForm
 from promptops.safety.live_part import SEPARATOR
 from promptops.safety.models import SafetyModelVersion, SafetySettings
 from promptops.safety.queries import filter_state
 from promptops.safety.queries.forecast import forecast
+from promptops.safety.views import second_stage
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import refused, requires
@@ -32,6 +34,8 @@ from promptops.web.seen import changed
 
 OFF = "No text will be judged, and every answer of a model is shown at once."
 ENFORCE = "Blocked texts will be withheld, and an answer appears only after all of it was judged."
+PARTS = {"safety-state": "safety/_state.html", "second-replay": "safety/_second_replay.html"}
+"""The parts of the page that load by themselves, by the id of their element."""
 UNCHANGED = "No changes to release: the safety filter already has these settings."
 
 
@@ -162,12 +166,14 @@ def index(request: Request) -> HttpResponse:
     if "seen" in request.GET:
         return changed(request, "the safety filter", config.changed_revision)
     if request.method != "POST":
-        part = "safety/_state.html" if request.htmx and request.htmx.target == "safety-state" else "safety/index.html"
+        part = PARTS.get((request.htmx and request.htmx.target) or "", "safety/index.html")
+        if part == "safety/_second_replay.html":
+            return _second_replay(request, config)
         context = {
             "safety": filter_state.state(),
             "config": config,
             "form": ModeForm(config),
-            "second_form": SecondStageForm(instance=config, initial={"expected": config.changed_revision}),
+            **(second_stage.shown(config, request.GET) if request.user.may(Permission.RELEASE) else {}),
             "seen": config.changed_revision,
             "history": timeline.release_rows(filter_state.newest_releases()) if part == "safety/index.html" else [],
         }
@@ -175,6 +181,16 @@ def index(request: Request) -> HttpResponse:
     if not request.user.may(Permission.RELEASE):
         raise refused(request, Permission.RELEASE)
     return _change(request, config)
+
+
+def _second_replay(request: Request, config: SafetySettings) -> HttpResponse:
+    """Show the effect of the second stage's settings in the address on past texts."""
+    if not request.user.may(Permission.RELEASE):
+        raise refused(request, Permission.RELEASE)
+    context = second_stage.shown(config, request.GET)
+    query = context["second_query"]
+    response = render(request, "safety/_second_replay.html", context)
+    return replace_url(response, f"{request.path}?{query}" if query else request.path)
 
 
 def _change(request: Request, config: SafetySettings) -> HttpResponse:

@@ -127,6 +127,7 @@ def index(request: Request) -> HttpResponse:
             "sources": _sources(evaluation),
             "stopped": model_versions.stopped(evaluation) if evaluation else None,
             "tables": _tables(evaluation),
+            "second": model_versions.second_head(),
         }
     )
     return render(request, "safety/models.html", context)

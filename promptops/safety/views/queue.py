@@ -147,7 +147,7 @@ def _page(
         "queue": choice.queue,
         "this_queue": choice.query(),
         "skip_query": choice.query(before=check.pk) if check else "",
-        "orders": [(order, Choice(choice.queue, order).query()) for order in QueueOrder],
+        "orders": [(order, Choice(choice.queue, order).query()) for order in _orders(choice)],
         "counts": [
             (queue, label, counts[queue], Choice(queue, choice.order).query()) for queue, label in QUEUES.items()
         ],
@@ -169,6 +169,12 @@ def _page(
     query = choice.query(**({"before": place.check.pk} if place and not place.is_before else {}))
     address = reverse("safety_queue")
     return push_url(response, f"{address}?{query}" if query else address)
+
+
+def _orders(choice: Choice) -> list[QueueOrder]:
+    """Return the orders to choose from. One of them needs verdicts of the second stage."""
+    has_both = choice.order is QueueOrder.DISAGREEING or review_queue.any_of_both_stages()
+    return [order for order in QueueOrder if has_both or order is not QueueOrder.DISAGREEING]
 
 
 def _shown(check: SafetyCheck | None, *, revealed: bool) -> dict[str, Any]:
