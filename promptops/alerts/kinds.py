@@ -46,13 +46,13 @@ KINDS: dict[str, AlertKind] = {
         AlertKind(
             "provider.down",
             "Provider down",
-            "the last 3 calls of a provider that is on failed, until a call succeeds",
+            "the last 3 calls of a provider in use failed, until a call succeeds",
             find=conditions.providers_down,
         ),
         AlertKind(
             "provider.out_of_credit",
             "Provider out of credit",
-            "a provider that is on answered that its account has no credit, until a call succeeds",
+            "a provider in use answered that its account has no credit, until a call succeeds",
             find=conditions.providers_out_of_credit,
         ),
         AlertKind(

@@ -248,7 +248,7 @@ class OperationForm(AnswerFields):
     on_failure = forms.ChoiceField(
         label="When nobody answers",
         choices=OnFailure.choices,
-        help_text="Only one text can go on unchanged, and never one that the safety filter blocked.",
+        help_text="An input goes on unchanged only if it is one text that the safety filter does not block.",
     )
     keeps_system = forms.BooleanField(
         label="Keep a caller's system text",

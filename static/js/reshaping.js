@@ -12,6 +12,7 @@ const valuesOf = (form) => new Map([...form.elements].map((field) => [field, val
 function begin({ detail: { elt, xhr } }) {
   if (!elt.matches("[data-reshapes]")) return;
   const form = elt.closest("form");
+  form.setAttribute("aria-busy", "true");
   loading = { form, request: xhr, before: valuesOf(form), pressed: null };
 }
 
@@ -48,6 +49,7 @@ function finish({ detail: { xhr, successful } }) {
   if (!loading || loading.request !== xhr) return;
   const { form, pressed } = loading;
   loading = null;
+  form.removeAttribute("aria-busy"); // of a form that stays, because the request failed
   if (!successful || !pressed) return;
   if (pressed === form.id) document.getElementById(pressed).requestSubmit();
   else document.getElementById(pressed)?.click();

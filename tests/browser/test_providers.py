@@ -114,6 +114,8 @@ def test_what_is_typed_and_pressed_while_a_form_takes_a_new_shape_counts(
     page = pages.connected(page_for(administrator, "/providers/new/", routes={"**/providers/new/": gate}))
     gate.once(held.append)
     page.get_by_label("Kind").select_option("openai")
+    form = page.locator("#provider-form")
+    expect(form).to_have_attribute("aria-busy", "true")
     page.get_by_label("Base URL").fill(upstream.url)
     page.get_by_text("Off", exact=True).click()
     page.get_by_role("button", name="List its models").click()
@@ -121,6 +123,7 @@ def test_what_is_typed_and_pressed_while_a_form_takes_a_new_shape_counts(
         pages.expect_errors(r"500")
         failing(held[0])
         expect(page.locator(".toast")).to_contain_text("error")
+        expect(form).not_to_have_attribute("aria-busy", "true")
         gate.open()
         page.get_by_role("button", name="List its models").click()
         expect(page.locator("#models")).to_contain_text("CEREBRAS_API_KEY")  # in the shape that it still has

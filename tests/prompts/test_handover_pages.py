@@ -164,7 +164,8 @@ def test_a_request_says_what_happened_since(enhance, client_for, releaser, asked
 
 
 def test_only_releasers_see_how_many_wait(enhance, client_for, editor, releaser, asked):
-    assert 'id="requests-count"' in client_for(releaser).get("/runs/").content.decode()
+    for address in ("/runs/", "/safety/queue/"):  # the second counts what waits there, too
+        assert "1 request for a release" in text_of(client_for(releaser).get(address))
     assert 'id="requests-count"' not in client_for(editor).get("/runs/").content.decode()
     assert "1 for a release" in text_of(client_for(releaser).get("/"))
     assert "1 for a release" not in text_of(client_for(editor).get("/"))

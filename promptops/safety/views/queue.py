@@ -151,7 +151,7 @@ def _page(
         "counts": [
             (queue, label, counts[queue], Choice(queue, choice.order).query()) for queue, label in QUEUES.items()
         ],
-        "waiting": counts[choice.queue],
+        "unreviewed": counts[choice.queue],
         "skipped": skipped,
         "done": done,
         "done_right": done is not None and done.review == SafetyReview.RIGHT,
