@@ -131,7 +131,7 @@ async def test_another_process_publishes_and_this_one_follows(publish, make_user
         assert (await live.acurrent()).template_for(PromptOperation.ENHANCE).body == "Before"
         done = await asyncio.to_thread(manage, "publish", "enhance", "--file", str(file), "--note", "by hand")
         assert (done.returncode, done.stdout) == (0, "enhance v2 is live.\n"), done.stderr
-        assert (await next_event(socket, "revision"))["number"] == first["number"] + 1
+        assert (await next_event(socket, "revision", timeout=10))["number"] == first["number"] + 1
         assert (await live.acurrent()).template_for(PromptOperation.ENHANCE).body == "After"
 
 
