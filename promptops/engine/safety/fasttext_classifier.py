@@ -165,6 +165,11 @@ class LoadedModel:
         limits = self.spec.thresholds
         return max((log_odds(scores[name]) - log_odds(limits[name]) for name in limits), default=-math.inf)
 
+    def _doubtful_score(self) -> float:
+        """Return the lowest score that is doubtful in any category; 1 without a threshold."""
+        lowest = min(map(log_odds, self.spec.thresholds.values()), default=math.inf) + DOUBTFUL
+        return 1 / (1 + math.exp(-lowest))
+
     def knows(self, text: Sequence[str]) -> float:
         """Return the share of the words with letters that the model knows; 1 if no word has letters.
 
@@ -198,11 +203,12 @@ class LoadedModel:
             readings.append(([text[at] for at in places], [known[at] for at in places]))
             others.append(" ".join(readings[1][0]))
         heights: dict[str, float] = {}
+        floor = self._doubtful_score() if len(text) > PADDED else 1.0
         for line, score_of in self._score_readings(readings, pause, known_share):
             for category, score in score_of.items():
                 if score > scores[category]:
                     scores[category], windows[category] = score, line
-            if len(text) > PADDED and (height := self._height(score_of)) > DOUBTFUL:
+            if max(score_of.values()) > floor and (height := self._height(score_of)) > DOUBTFUL:
                 heights[line] = max(height, heights.get(line, height))
         worst = sorted(heights, key=heights.__getitem__, reverse=True)
         parts = [line for size, _ in SIZES for line in [one for one in worst if one.count(" ") + 1 == size][:PARTS]]
