@@ -14,6 +14,7 @@ from promptops.engine.safety.rubric import RUBRIC, read_rubric
 from promptops.engine.safety.verdicts import SafetyCategory
 
 LANGUAGES = RUBRIC.with_name("rubric_languages.tsv")
+SENTENCES = RUBRIC.with_name("rubric_sentences.tsv")
 MINORS = {
     "en": r"child(ren|hood)?|kids?|bab(y|ies)|toddlers?|infants?|newborns?|minors?|underage|(pre)?teen(s|age|agers?)?|"
     r"(school)?(boys?|girls?)|pupils?|adolescents?|juveniles?|loli(ta)?s?|(grand)?(daughters?|sons?)",
@@ -73,4 +74,11 @@ def test_nobody_in_the_rubrics_is_a_minor(lines):
     assert has_minors("en", "a teenager at school")
     assert has_minors("ja", "公園の子供たち")
     assert [line[3] for line in lines[1:] if has_minors(line[2], line[3])] == []
-    assert [row.text for row in read_rubric(RUBRIC) if row.harmful and has_minors("en", row.text)] == []
+    english = read_rubric(RUBRIC) + read_rubric(SENTENCES)
+    assert [row.text for row in english if row.harmful and has_minors("en", row.text)] == []
+
+
+def test_no_line_of_the_second_stage_is_in_the_rubric_or_evaluated_with():
+    lines = {normalize(row.text) for row in read_rubric(SENTENCES)}
+    assert lines.isdisjoint(normalize(row.text) for row in read_rubric(RUBRIC))
+    assert lines.isdisjoint(normalize(one.text) for one in evaluation.read_sets(evaluation.SETS))

@@ -25,10 +25,15 @@ class Probe:
 
 @dataclass(frozen=True)
 class Reading:
-    """A classifier's view of a text: the score of each category, and the window (words) that got that score."""
+    """A classifier's view of a text: the score of each category, and the window (words) that got that score.
+
+    `readings` and `parts` are for the second stage, as in `SafetyVerdict`.
+    """
 
     scores: dict[SafetyCategory, float]
     windows: dict[SafetyCategory, str]
+    readings: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 class SafetyClassifier(Protocol):

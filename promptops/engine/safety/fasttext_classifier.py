@@ -20,7 +20,7 @@ from promptops.engine.safety.normalize import load_tables, words
 from promptops.engine.safety.repairs import HarmfulWords, listed_without_double
 from promptops.engine.safety.turns import let_go
 from promptops.engine.safety.verdicts import SafetyCategory
-from promptops.engine.safety.windows import cut_windows, interleaved_places
+from promptops.engine.safety.windows import PADDED, SIZES, cut_windows, interleaved_places
 
 LENGTH_DISCOUNT = 0.45
 """With more windows, it is likelier that one looks harmful by chance: each window's log-odds lose this much times the
@@ -37,6 +37,9 @@ ENOUGH_KNOWN, SAMPLE = 0.5, 40
 """If the model knows a smaller share than the first, this many unknown words show how many are only misspelled."""
 BATCH = 16
 """Windows per call: fastText holds Python's lock during a call. The whole text has a call of its own."""
+PARTS, DOUBTFUL = 2, -5.0
+"""The second stage also reads this many windows of each size of a long text: the worst ones, of those whose height (the
+distance over a threshold, in log-odds) is over the second number."""
 
 
 class SafetyModel:
@@ -162,6 +165,11 @@ class LoadedModel:
         limits = self.spec.thresholds
         return max((log_odds(scores[name]) - log_odds(limits[name]) for name in limits), default=-math.inf)
 
+    def _doubtful_score(self) -> float:
+        """Return the lowest score that is doubtful in any category; 1 without a threshold."""
+        lowest = min(map(log_odds, self.spec.thresholds.values()), default=math.inf) + DOUBTFUL
+        return 1 / (1 + math.exp(-lowest))
+
     def knows(self, text: Sequence[str]) -> float:
         """Return the share of the words with letters that the model knows; 1 if no word has letters.
 
@@ -190,14 +198,21 @@ class LoadedModel:
             pause()
             known.append(self._known(word, boldly))
         scores, windows = dict.fromkeys(self.categories, 0.0), dict.fromkeys(self.categories, " ".join(text))
-        readings = [(text, known)]
+        readings, others = [(text, known)], [" ".join(known)] if boldly and known != text else []
         if places := interleaved_places(known):
             readings.append(([text[at] for at in places], [known[at] for at in places]))
+            others.append(" ".join(readings[1][0]))
+        heights: dict[str, float] = {}
+        floor = self._doubtful_score() if len(text) > PADDED else 1.0
         for line, score_of in self._score_readings(readings, pause, known_share):
             for category, score in score_of.items():
                 if score > scores[category]:
                     scores[category], windows[category] = score, line
-        return Reading(scores, windows)
+            if max(score_of.values()) > floor and (height := self._height(score_of)) > DOUBTFUL:
+                heights[line] = max(height, heights.get(line, height))
+        worst = sorted(heights, key=heights.__getitem__, reverse=True)
+        parts = [line for size, _ in SIZES for line in [one for one in worst if one.count(" ") + 1 == size][:PARTS]]
+        return Reading(scores, windows, tuple(others), tuple(parts))
 
     def _score_readings(
         self,

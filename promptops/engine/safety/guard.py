@@ -206,6 +206,8 @@ class SafetyGuard:
                 window=reading.windows[worst] if worst else "",
                 allowed=allowed,
                 normalized=normalized,
+                readings=reading.readings,
+                parts=reading.parts,
             )
         return SafetyVerdict(
             VerdictDecision.BLOCK,
@@ -216,6 +218,8 @@ class SafetyGuard:
             window=reading.windows[worst],
             allowed=allowed,
             normalized=normalized,
+            readings=reading.readings,
+            parts=reading.parts,
             reason=f"The model scores {worst} at {reading.scores[worst]:.2f}; the threshold is {thresholds[worst]:.2f}",
         )
 

@@ -33,7 +33,6 @@ from promptops.engine.safety.verdicts import (
     UnjudgedCause,
     VerdictDecision,
 )
-from promptops.engine.safety.windows import WINDOW
 from promptops.engine.safety.wordlist import english_ranks
 
 HEADS = SHIPPED.parent / "second_stage"
@@ -49,8 +48,8 @@ PIECE = 240
 SECONDS = 5.0
 """An event loop waits this long for a verdict; then the text is not judged."""
 MOST_WAITING = 100
-PADDED = 2 * WINDOW
-"""The worst part of a blocked text with more words than this is also read by itself."""
+PART_DISCOUNT = 1.75
+"""Log-odds that the score of a part of a long text loses. Short parts of harmless texts often sound harmful."""
 MISSPELLED_SHARE, MISSPELLED = 0.25, 3
 """A text with more unlisted words than this share of all, and no fewer than this number, is taken for a disguise."""
 
@@ -192,9 +191,11 @@ class SecondStage:
                 return _unavailable(failure or "")
             encoder, head = loaded
             limit = threshold or head.threshold
-            vectors = [[float(value) for value in row] for row in encoder.encode(readings(text, first))]
-            worst = max(vectors, key=lambda vector: _logit(head.unsafe, vector))
-            score = _probability(_logit(head.unsafe, worst))
+            lines = readings(text, first)
+            vectors = [[float(value) for value in row] for row in encoder.encode([line for line, _ in lines])]
+            logits = [_logit(head.unsafe, row) - line[1] for row, line in zip(vectors, lines, strict=True)]
+            highest = max(logits)
+            score, worst = _probability(highest), vectors[logits.index(highest)]
             category = max(head.categories, key=lambda name: _logit(head.categories[name], worst))
             decision = VerdictDecision.BLOCK if score >= limit else VerdictDecision.ALLOW
             return SecondVerdict(decision, limit, score, category, combined=head.combined)
@@ -257,23 +258,19 @@ def pieces(text: str) -> list[str]:
     return [text, *textwrap.wrap(text, PIECE, break_on_hyphens=False)]
 
 
-def readings(text: str, first: SafetyVerdict | None = None) -> list[str]:
-    """Return the texts that are encoded; the one with the highest score counts.
+def readings(text: str, first: SafetyVerdict | None = None) -> list[tuple[str, float]]:
+    """Return the texts that are encoded, each with the log-odds that its score loses; the highest score counts.
 
     That is the text as typed. The encoder reads no disguise, so a disguised text is also read as the `first` stage
-    read it. Harmless words hide harmful ones from the encoder, so if the first stage blocks a long text, or one with
-    filling words, its worst part is also read by itself. Without these, a disguise would lift the first stage's block.
+    read it. Harmless words hide harmful ones from the encoder, so the worst parts of a long text are read, too.
     """
     read = pieces(text)
     if first is None or not first.scores:
-        return read
+        return [(line, 0.0) for line in read]
     if not first.allowed and is_disguised(text, first.normalized):
         read += pieces(first.normalized)
-    if first.decision is VerdictDecision.BLOCK and first.window:
-        is_long = len(first.normalized.split()) > PADDED
-        if is_long or f" {first.window} " not in f" {first.normalized} ":
-            read.append(first.window)
-    return read
+    read += [piece for line in first.readings for piece in pieces(line)]
+    return [*((line, 0.0) for line in read), *((part, PART_DISCOUNT) for part in first.parts)]
 
 
 def is_disguised(text: str, normalized: str) -> bool:

@@ -58,6 +58,9 @@ class SafetyVerdict:
     window that comes closest to a threshold or exceeds one by most. `allowed` are the allow terms that were removed,
     `normalized` is the text as it was judged. `reason` is a sentence for operators, and None for a text that is simply
     allowed. `cause` explains `UNAVAILABLE`; `language` names the text's language, if that is clear.
+
+    For the second stage: `readings` are other readings of the whole text (misspelled words repaired, filling words
+    left out), and `parts` are the worst windows of a long text.
     """
 
     decision: VerdictDecision
@@ -71,6 +74,8 @@ class SafetyVerdict:
     reason: str | None = None
     cause: UnjudgedCause | None = None
     language: str = ""
+    readings: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

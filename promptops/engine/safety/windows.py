@@ -14,6 +14,8 @@ WINDOW = 12
 SIZES = ((WINDOW, 6), (6, 3))
 """Words in a window, and words from the start of one to the start of the next. Short windows find a few harmful words
 among many harmless ones."""
+PADDED = 2 * WINDOW
+"""The worst windows of a text with more words than this are also read by the second stage."""
 SMALL_RANK, SMALL_WORDS, SMALL_SHARE = 200, 2, 0.12
 """Small words have a lower rank than the first number. A text with filling words has at least the second number of
 them, and the third as their share."""
