@@ -9,7 +9,7 @@ from promptops.compare.actions import prompt_sets
 from promptops.ledger.audit import SYSTEM
 from promptops.platform import pages as long_lists
 from promptops.providers.actions.chain import ProviderFields, create_provider
-from tests.browser.conftest import Gate, Pages, Site
+from tests.browser.conftest import WAIT_MS, Gate, Pages, Site
 
 NEW = "/providers/new/"
 
@@ -19,7 +19,9 @@ def held(page: Page, gate: Gate, cause: Callable[[], object]) -> Route:
     routes: list[Route] = []
     gate.once(routes.append)
     cause()
-    while not routes:
+    for _ in range(WAIT_MS // 10):
+        if routes:
+            break
         page.wait_for_timeout(10)
     return routes[0]
 
@@ -54,12 +56,13 @@ def test_a_second_choice_keeps_what_was_typed_opened_and_pressed_since_the_first
     pages.expect_errors(r"htmx:(sendAbort|afterRequest)")  # the second choice replaces the first request
     adding.get_by_label("Name").fill("abc")
     adding.get_by_label("Name").press("Home")
-    held(adding, gate, lambda: choose_kind(adding))
+    first = held(adding, gate, lambda: choose_kind(adding))
     adding.get_by_role("button", name="List its models").click()
     second = held(adding, gate, adding.get_by_text("Stored key", exact=True).click)
     adding.get_by_text("Limits, prices and fallback").click()
     adding.get_by_label("Name").focus()
     adding.keyboard.type("xy")
+    first.continue_()
     second.continue_()
     expect(adding.locator("#models")).to_contain_text("Key: This field is required.")
     expect(adding.get_by_label("Calls at once")).to_be_visible()
@@ -93,14 +96,16 @@ def test_a_filter_ends_the_search_for_older_entries(
 ) -> None:
     pages.expect_errors(r"htmx:(sendAbort|afterRequest)")
     publish("enhance", "A fox.", note="It trots")
+    publish("enhance", "A hare.")
     page = page_for(viewer, "/audit/", routes={"**before=*": gate})
     words = page.get_by_label("Search", exact=True)
     with monkeypatch.context() as patch:
         patch.setattr(long_lists, "REACH", 1)
-        held(page, gate, lambda: words.fill("zebra") or words.press("Enter"))
+        older = held(page, gate, lambda: words.fill("zebra") or words.press("Enter"))
     with page.expect_event("requestfailed"):
         words.fill("trots")
         words.press("Enter")
+    older.continue_()
     expect(page.locator("#rows")).to_contain_text("trots")
 
 
