@@ -6,6 +6,8 @@ import { closeMenus } from "./menus.js";
 import { letScroll } from "./scrolling.js";
 import { placeToasts, rescueToasts } from "./toasts.js";
 
+const shownSince = new WeakMap(); // panel -> when the request for what it shows began
+
 /** Return a selector that finds the opener of a dialog again after it, or the whole page, has been replaced. */
 function selectorOf({ id, form }) {
   if (id) return `#${CSS.escape(id)}`;
@@ -46,6 +48,14 @@ function showPanel(event) {
   const { elt, triggeringEvent } = event.detail.requestConfig ?? {};
   openDialog(dialog, triggeringEvent?.submitter ?? elt);
   restoreNote();
+}
+
+/** Ignore an answer for a panel that shows the answer to a later press, which a person is about to confirm. */
+function spareLaterPanel({ target, detail }) {
+  if (!target.matches("[data-opens-itself]") || !detail.shouldSwap) return;
+  const { begun } = detail.xhr;
+  if (target.open && begun < shownSince.get(target)) detail.shouldSwap = false;
+  else shownSince.set(target, begun);
 }
 
 /** Keep the focus on the place of the confirming button, which asks to look again after somebody else's release. */
@@ -90,6 +100,7 @@ export function startDialogs() {
     if (event.target.nodeName === "DIALOG" && pressed === event.target) closeFromBackdrop(event);
   });
   on("htmx:beforeSwap", (event) => rescueToasts(event.detail.target));
+  on("htmx:beforeSwap", spareLaterPanel);
   on("htmx:afterSettle", showPanel);
   on("htmx:afterSwap", keepFocusOnConfirming);
 }

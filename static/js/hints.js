@@ -1,16 +1,21 @@
 // Hints: events such as live:revision, on which parts of the page fetch their changes, and parts sent with a hint.
-// Nothing under a pressed pointer is replaced, because the click would be lost. live.js reads hints from the socket.
+// Nothing under a pressed pointer is replaced, because the click would be lost. If a form takes a new shape then, the new
+// control is clicked; elsewhere it could act on what nobody has seen. live.js reads hints from the socket.
 
 import { $, on } from "./dom.js";
 import { eventsOf, hintName } from "./protocol.js";
+import { controlAt, finderOf } from "./twins.js";
 
 const MISSED_EVERY_MS = 5000;
+const CLICK_PX = 8; // a pointer that moves further drags, selects or leaves
 
 const missed = new Set(); // hints whose refresh failed; repeated when the connection is back
 const heardAt = new Map(); // name of a hint -> when it came
 const spreading = new Map(); // hints whose requests are delayed
 const partsUnderPointer = new Map(); // id -> HTML that came for a part while it was pressed
 let pressed = null; // the element that is being pressed
+let findPressed = null; // finds the pressed control again
+let pressedAt = { x: 0, y: 0 };
 
 const give = (name, detail) => document.body.dispatchEvent(new CustomEvent(name, { detail }));
 export const listens = (root, name) => {
@@ -78,7 +83,23 @@ function showPressedParts() {
   for (const part of partsUnderPointer.values()) showParts(part);
 }
 
-function onRelease() {
+function onPress({ target, button, pointerType, x, y }) {
+  pressed = target;
+  pressedAt = { x, y };
+  const isOfShape = button === 0 && pointerType === "mouse" && $("[data-reshapes]", target.closest("form") ?? target);
+  const control = isOfShape && controlAt(target); // a tap clicks what is there at its end
+  findPressed = control ? finderOf(control) : null;
+}
+
+/** Click what has replaced the pressed control, which may be elsewhere now. A browser clicks only what was pressed. */
+function clickTwin(event) {
+  if (!pressed || pressed.isConnected) return;
+  const hasStayed = Math.hypot(event.x - pressedAt.x, event.y - pressedAt.y) < CLICK_PX;
+  if (hasStayed) findPressed?.()?.dispatchEvent(new MouseEvent("click", event));
+}
+
+function onRelease(event) {
+  if (event.type === "pointerup") clickTwin(event);
   pressed = null;
   setTimeout(giveMissed); // after the click
   setTimeout(showPressedParts);
@@ -93,7 +114,7 @@ function spareThePressed(event) {
 
 export function startHints() {
   setInterval(giveMissed, MISSED_EVERY_MS);
-  on("pointerdown", ({ target }) => (pressed = target), true);
+  on("pointerdown", onPress, true);
   for (const end of ["pointerup", "pointercancel", "dragend"]) on(end, onRelease, true);
   on("htmx:beforeSwap", spareThePressed);
   on("htmx:beforeRequest", ({ detail }) => (detail.xhr.begun = performance.now()));

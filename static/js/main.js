@@ -6,7 +6,7 @@ import { startAnswers } from "./answers.js";
 import { startCompletion } from "./completion.js";
 import { startConnection, takeOverSocket } from "./connection.js";
 import { startDialogs } from "./dialogs.js";
-import { on, sentValue } from "./dom.js";
+import { $$, on, sentValue } from "./dom.js";
 import { startDrafts } from "./drafts.js";
 import { startFind } from "./find.js";
 import { showCounts, startForms, dispatchInput } from "./forms.js";
@@ -36,6 +36,7 @@ import { showChoices, startViews } from "./views.js";
 
 /** Show what depends on the browser, in the whole page or in a part that has just arrived. */
 function refresh(root) {
+  for (const part of $$("noscript", root)) part.remove(); // in a swapped part its buttons exist, and Enter presses one
   showTimes(root);
   showLevers();
   showCounts();

@@ -44,8 +44,14 @@ function settle({ elt: form, xhr, target, requestConfig }) {
   forgetForm(form);
 }
 
+/** Send an answer to the part of the page that has the id of its target now: a refresh may have replaced the target. */
+function retarget(detail) {
+  if (!detail.target.isConnected) detail.target = document.getElementById(detail.target.id) ?? detail.target;
+}
+
 function onAnswer(event) {
   const { xhr } = event.detail;
+  retarget(event.detail);
   const address = redirect(xhr);
   if (loginExpired(xhr)) {
     event.preventDefault(); // htmx would leave at once, in the middle of a word

@@ -1,32 +1,38 @@
 // A form that the server sends in a new shape after a choice, marked with data-reshapes. What is typed or pressed while
 // the new shape is on its way counts in the new shape.
 
-import { on } from "./dom.js";
+import { $, on } from "./dom.js";
 
-let loading = null; // { form, request, before, pressed } of the shape that is on its way
+const loads = new Map(); // form -> { request, before, pressed } of the shape that is on its way
 
 const isChoice = ({ type }) => type === "checkbox" || type === "radio";
 const valueOf = (field) => (isChoice(field) ? field.checked : field.value);
 const valuesOf = (form) => new Map([...form.elements].map((field) => [field, valueOf(field)]));
 
+/** Return the form whose new shape a request asked for; undefined if it asked for something else. */
+const shapedBy = (request) => [...loads.keys()].find((form) => loads.get(form).request === request);
+
+/** Note what a form holds. A second choice replaces the request of the first one, and what was pressed still waits. */
 function begin({ detail: { elt, xhr } }) {
   if (!elt.matches("[data-reshapes]")) return;
   const form = elt.closest("form");
   form.setAttribute("aria-busy", "true");
-  loading = { form, request: xhr, before: valuesOf(form), pressed: null };
+  loads.set(form, { request: xhr, before: valuesOf(form), pressed: loads.get(form)?.pressed });
 }
 
 /** Let a button of the form wait for the new shape, which has the fields that its request should send. */
 function wait(event) {
   const { elt } = event.detail;
-  if (!loading || elt.matches("[data-reshapes]") || elt.closest("form") !== loading.form) return;
+  const form = elt.closest("form");
+  if (!loads.has(form) || elt.matches("[data-reshapes]")) return;
   event.preventDefault();
-  loading.pressed = elt.id;
+  loads.get(form).pressed = elt === form ? `#${form.id} button:not([type=button])` : `#${elt.id}`;
 }
 
-function put(field, value) {
-  if (isChoice(field)) field.checked = value;
-  else field.value = value;
+function put(field, twin) {
+  if (isChoice(field)) twin.checked = field.checked;
+  else twin.value = field.value;
+  if (typeof field.selectionStart === "number") twin.setSelectionRange(field.selectionStart, field.selectionEnd);
 }
 
 function twinOf(field, form) {
@@ -36,23 +42,29 @@ function twinOf(field, form) {
 
 /** Put what was typed since the request into the new shape. */
 function carry({ detail: { xhr } }) {
-  if (!loading || loading.request !== xhr) return;
-  const shaped = document.getElementById(loading.form.id);
-  for (const [field, value] of loading.before) {
+  const form = shapedBy(xhr);
+  if (!form) return;
+  const shaped = document.getElementById(form.id);
+  for (const [field, value] of loads.get(form).before) {
     const twin = valueOf(field) !== value && twinOf(field, shaped);
-    if (twin) put(twin, valueOf(field));
+    if (twin) put(field, twin);
   }
 }
 
-/** Press what waited. If the request failed, its message says so, and nothing is pressed. */
+/** Press what waited. */
 function finish({ detail: { xhr, successful } }) {
-  if (!loading || loading.request !== xhr) return;
-  const { form, pressed } = loading;
-  loading = null;
-  form.removeAttribute("aria-busy"); // of a form that stays, because the request failed
-  if (!successful || !pressed) return;
-  if (pressed === form.id) document.getElementById(pressed).requestSubmit();
-  else document.getElementById(pressed)?.click();
+  const form = successful && shapedBy(xhr);
+  if (!form) return;
+  const { pressed } = loads.get(form);
+  loads.delete(form);
+  if (pressed) $(pressed)?.click();
+}
+
+/** Press nothing after a failure: its message says so. */
+function fail({ detail: { xhr } }) {
+  const form = shapedBy(xhr);
+  form?.removeAttribute("aria-busy");
+  loads.delete(form);
 }
 
 export function startReshaping() {
@@ -60,4 +72,5 @@ export function startReshaping() {
   on("htmx:beforeRequest", begin);
   on("htmx:afterSwap", carry);
   on("htmx:afterRequest", finish);
+  ["htmx:responseError", "htmx:sendError", "htmx:timeout"].forEach((name) => on(name, fail));
 }

@@ -1,6 +1,7 @@
-// Scrolling: boxes that the keyboard can reach, and positions that survive a refresh.
+// Scrolling: boxes that the keyboard can reach; and positions, open <details> and the focus, which survive a refresh.
 
 import { $, $$, on } from "./dom.js";
+import { controlAt, finderOf } from "./twins.js";
 
 /** Make boxes that scroll reachable by keyboard if nothing inside them is. */
 export function letScroll() {
@@ -10,11 +11,14 @@ export function letScroll() {
   }
 }
 
-/** Keep the scroll positions and open <details> of the page between two events. */
+/** Keep the scroll positions, open <details> and the focus of the page between two events. */
 function keepBetween(before, after) {
   let scrollTops = null; // set when a change begins
   let openDetails = {};
+  let findFocused = null;
   on(before, () => {
+    const focused = controlAt(document.activeElement);
+    findFocused = focused && finderOf(focused); // htmx finds it only by its id
     scrollTops = Object.fromEntries($$("[data-keep-scroll]").map((box) => [box.id, box.scrollTop]));
     openDetails = Object.fromEntries($$("details[id]").map((details) => [details.id, details.open]));
   });
@@ -22,6 +26,7 @@ function keepBetween(before, after) {
     if (!scrollTops) return;
     for (const box of $$("[data-keep-scroll]")) box.scrollTop = scrollTops[box.id] ?? 0;
     for (const details of $$("details[id]")) details.open = openDetails[details.id] ?? details.open;
+    if (document.activeElement === document.body) findFocused?.()?.focus({ preventScroll: true });
     scrollTops = null;
   });
 }

@@ -32,7 +32,8 @@ SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 PICTURES = os.environ.get("SCREENSHOTS") == "1"
 WIDTHS = {1440: 900, 390: 844}
 SCHEMES = ("light", "dark")
-WAIT_MS = 10_000
+WAIT_MS = 20_000
+"""At a sixth of the usual speed, a page took 7 s to show a release."""
 PAUSE = 0.35
 """Seconds in which a browser shows what has arrived."""
 
