@@ -11,7 +11,7 @@ from promptops.prompts.actions import presence
 from promptops.prompts.models import Draft, Template
 from promptops.web import socket
 from tests.browser.conftest import Pages
-from tests.browser.editor import LOST, body, put_back, saved, undo
+from tests.browser.editor import LOST, body, put_back, saved, stop_typing, undo
 from tests.conftest import PASSWORD
 
 
@@ -98,6 +98,7 @@ def test_a_session_that_is_ended_leaves_what_was_typed(enhance, editor, page_for
     body(page).fill("Typed when the door closed.")
     end_session(editor.sessions.select_related("user").get(), by=SYSTEM)
     page.clock.resume()
+    stop_typing(page)
     page.wait_for_url(re.compile("/sign-in/"))
     page.get_by_label("User name").fill("eddie")
     page.get_by_label("Password").fill(PASSWORD)

@@ -14,7 +14,7 @@ from promptops.prompts.models import Template
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from tests.browser.conftest import Gate, Pages, snap
-from tests.browser.editor import BROKEN, LOST, answer_text, body, saved
+from tests.browser.editor import BROKEN, LOST, answer_text, body, saved, stop_typing
 from tests.browser.upstream import Upstream
 
 
@@ -161,8 +161,10 @@ def test_a_session_that_ended_and_a_role_that_changed_have_sentences_of_their_ow
     expect(saved(page)).to_contain_text("Your text is kept in this tab.")
     snap(page, "workbench-role")
     User.objects.filter(pk=editor.pk).update(role=Role.EDITOR)
+    page.clock.install()
     Session.objects.all().delete()
     body(page).fill("Typed after the session.")
+    stop_typing(page)
     page.wait_for_url("**/sign-in/**")
     expect(page.locator("#ended")).to_contain_text("Your session has ended. What you typed is kept in this tab.")
     snap(page, "workbench-ended")
