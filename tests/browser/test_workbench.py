@@ -100,6 +100,7 @@ def test_no_news_moves_the_text_under_the_cursor(
         snap(page, f"workbench-{width}-{event}", full_page=False)
 
     note("opened")
+    page.clock.install()
     other = pages.connected(page_for(editor, "/prompts/enhance/"))
     expect(page.locator("#presence")).to_contain_text("Eddie Editor")
     note("presence")
@@ -111,6 +112,7 @@ def test_no_news_moves_the_text_under_the_cursor(
     expect(saved(page)).to_contain_text("the server had an error")
     note("failed")
     drafts.open()
+    page.clock.fast_forward(6000)  # it tries again after 5 s
     expect(saved(page)).to_have_text("Saved")
     publish("enhance", "Another's text.", note="A note that is long enough to fill the line on any screen. " * 3)
     expect(page.locator("#release-news")).to_contain_text("published v2 while you were editing")
