@@ -18,6 +18,14 @@ def saved(page: Page):
     return page.locator("[data-save-state]")
 
 
+def stop_typing(page: Page) -> None:
+    """Let the two seconds pass in which a page takes nobody away who types; needs `page.clock.install()`.
+
+    They pass for the delay of the autosave, too. If the page learns of the end of the session later, it goes at once.
+    """
+    page.clock.fast_forward(2_000)
+
+
 def undo(page: Page) -> None:
     """Press *Undo* on a page that has just come; its button needs the scripts, which run before it has loaded."""
     page.wait_for_load_state()

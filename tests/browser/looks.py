@@ -1,7 +1,11 @@
-"""Check the look of a page in both themes and widths: axe finds nothing wrong, and nothing runs off the side."""
+"""Check the look of a page in both themes and widths: axe finds nothing wrong, and nothing runs off the side.
+
+`make test` looks at a page twice, the second time only for what depends on the look. A proof looks six times for all.
+"""
 
 from itertools import product
 
+import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Page
 
@@ -12,11 +16,18 @@ LOOKS: Looks = ((1440, "light"), (390, "dark"))
 OTHER_LOOKS: Looks = ((1440, "dark"), (390, "light"))
 HEIGHTS = WIDTHS | {2560: 1300}
 ALL_LOOKS: Looks = tuple(product(HEIGHTS, SCHEMES))
+OF_A_LOOK = ["color-contrast", "link-in-text-block", "scrollable-region-focusable"]
+"""The rules of axe that depend on the width or the theme. The others read the document, which is the same in all."""
+
+in_looks = pytest.mark.parametrize(
+    "looks", [pytest.param(LOOKS, id="looks"), pytest.param(ALL_LOOKS, id="proof: all looks", marks=pytest.mark.proof)]
+)
+"""Give a test the argument `looks`."""
 
 # A page that was resized has settled two frames later. The page behind an open dialog was looked at without it. Of long
 # lists the first twelve and the last four rows are looked at: each row costs milliseconds, the others are like them.
 # Contrast costs most by far and depends on what `alike` compares, so it is looked at once for texts that are alike.
-RUN_AXE = """async () => {
+RUN_AXE = """async ([part, rules]) => {
   await new Promise((settled) => requestAnimationFrame(() => requestAnimationFrame(settled)));
   const grounds = new Map([[null, ""]]);
   const ground = (element) => {
@@ -40,12 +51,13 @@ RUN_AXE = """async () => {
     seen.add(look);
   }
   axe.configure({ rules: [{ id: "color-contrast", selector: "*:not([data-alike])" }] });
+  const shown = part && document.querySelector(part);
   const result = await axe.run(
     {
-      include: document.querySelector("dialog[open]") ?? document,
+      include: document.querySelector("dialog[open]") ?? shown?.closest("details") ?? shown ?? document,
       exclude: ["tr", "li", "article"].map((row) => `${row}:nth-child(n+13):nth-last-child(n+5)`),
     },
-    { resultTypes: ["violations"], preload: false },
+    { resultTypes: ["violations"], preload: false, ...(rules && { runOnly: rules }) },
   );
   return result.violations;
 }"""
@@ -84,21 +96,25 @@ LINES_OF_ONE_DIRECTION = """() => [...document.querySelectorAll("[dir=auto]")].f
 }).map((element) => element.outerHTML.slice(0, 120))"""
 
 
-def faults(page: Page, name: str, looks: Looks = LOOKS) -> list[str]:
-    """Return what axe and a ruler find on the page in each look; with pictures, in all looks."""
+def faults(page: Page, name: str, looks: Looks = LOOKS, part: str | None = None) -> list[str]:
+    """Return what axe and a ruler find on the page in each look; with pictures, in all looks.
+
+    Axe looks at the open dialog, at the `part` with this selector, or else at the whole page.
+    """
     if PICTURES:
         looks = ALL_LOOKS
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_FILE_PATH.read_text())
         page.add_init_script(path=AXE_FILE_PATH)  # the addresses that follow have it, without its 600 KB being sent
     found = []
-    for width, scheme in looks:
+    for place, (width, scheme) in enumerate(looks):
+        rules = OF_A_LOOK if place and looks != ALL_LOOKS else None
         page.set_viewport_size({"width": width, "height": HEIGHTS[width]})
         page.emulate_media(color_scheme=scheme)
         where = f"{name}-{width}-{scheme}"
         if PICTURES:
             snap(page, where, full_page=not page.locator("dialog[open]").count())
-        for violation in page.evaluate(RUN_AXE):
+        for violation in page.evaluate(RUN_AXE, [part, rules]):
             nodes = [f"{node['target']} {node['html'][:160]}" for node in violation["nodes"][:3]]
             found.append(f"{where}: {violation['id']} ({violation['impact']}), {len(violation['nodes'])}: {nodes}")
         if too_wide := page.evaluate(TOO_WIDE):
@@ -113,12 +129,12 @@ def faults(page: Page, name: str, looks: Looks = LOOKS) -> list[str]:
 
 
 def look(page: Page, prefix: str, addresses: dict[str, str], looks: Looks = LOOKS) -> list[str]:
-    """The faults of several pages."""
+    """Return the faults of several pages. Their frame is the same, and has all rules in both of two looks."""
     found = []
-    for name, address in addresses.items():
+    for number, (name, address) in enumerate(addresses.items()):
         page.set_viewport_size({"width": 1440, "height": WIDTHS[1440]})
         page.goto(address)
-        found += faults(page, f"{prefix}-{name}", looks)
+        found += faults(page, f"{prefix}-{name}", looks if number % 2 == 0 or looks == ALL_LOOKS else looks[::-1])
     return found
 
 

@@ -1,13 +1,15 @@
 """Alerts from the first webhook to a receiver on loopback: added, tested, told of a release, seen in the log."""
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
 
-from promptops.alerts import signing
-from promptops.alerts.models import Destination
+from promptops.alerts import following, signing
+from promptops.alerts.enums import DeliveryState
+from promptops.alerts.models import Delivery, Destination
 from tests.alerts.helpers import save_email
 from tests.alerts.receiver import Receiver, receiving
 from tests.browser.conftest import Pages
@@ -21,9 +23,11 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_a_webhook_is_added_tested_and_told_of_a_release(
-    publish, administrator, actor, page_for, pages: Pages, receiver: Receiver, settings
+    publish, administrator, actor, page_for, pages: Pages, receiver: Receiver, settings, monkeypatch
 ) -> None:
     settings.WEBHOOK_PRIVATE_HOSTS = ["127.0.0.1"]
+    monkeypatch.setattr(following, "SECONDS", 0.5)
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.5)
     pages.expect_errors("status of 422")
     page = pages.connected(page_for(administrator, "/settings/alerts/"))
     assert faults(page, "alerts-empty") == []
@@ -51,8 +55,15 @@ def test_a_webhook_is_added_tested_and_told_of_a_release(
     receiver.status = 200
 
     publish("enhance", "Polish the prompt.", note="Warmer")
+    page.clock.install()
     page.goto("/settings/alerts/")
     row = page.locator("[data-delivery]", has_text="published enhance v1")
+    delivered = Delivery.objects.filter(type="promptops.release.made", state=DeliveryState.DELIVERED)
+    end = time.monotonic() + 30
+    while not delivered.exists():
+        assert time.monotonic() < end
+        page.wait_for_timeout(100)
+    page.clock.fast_forward(10_000)  # the log reads itself again
     expect(row).to_contain_text("Delivered", timeout=30_000)
     assert row.get_by_text("On call").evaluate("name => name.getClientRects().length") == 1  # on one line
     headers, body = next(each for each in receiver.got if b"release.made" in each[1])

@@ -11,7 +11,7 @@ from promptops.prompts.actions import presence
 from promptops.prompts.models import Draft, Template
 from promptops.web import socket
 from tests.browser.conftest import Pages
-from tests.browser.editor import LOST, body, put_back, saved, undo
+from tests.browser.editor import LOST, body, put_back, saved, stop_typing, undo
 from tests.conftest import PASSWORD
 
 
@@ -98,6 +98,7 @@ def test_a_session_that_is_ended_leaves_what_was_typed(enhance, editor, page_for
     body(page).fill("Typed when the door closed.")
     end_session(editor.sessions.select_related("user").get(), by=SYSTEM)
     page.clock.resume()
+    stop_typing(page)
     page.wait_for_url(re.compile("/sign-in/"))
     page.get_by_label("User name").fill("eddie")
     page.get_by_label("Password").fill(PASSWORD)
@@ -187,13 +188,17 @@ def test_a_page_that_waits_before_it_fetches_misses_no_news_of_its_own(
 ) -> None:
     other = publish("rewrite", "Rewrite it.").template
     page = pages.connected(page_for(releaser, "/prompts/enhance/"))
-    page.wait_for_timeout(700)  # until it has heard of itself
+    page.clock.install()
+    page.clock.pause_at("2040-01-01")
     monkeypatch.setattr(socket, "FEW_PAGES", 0)  # as with many open pages: each waits a random time
     monkeypatch.setattr(socket, "SPREAD_MS", 4_000)
     page.evaluate("Math.random = () => 0.5")
     for template, channel in ((other, "one"), (enhance, "two")):  # news of another template, then of this one
-        presence.arrive(template, user=editor, channel=channel)
-        page.wait_for_timeout(700)  # until the hint has come
+        hint = f'"number": {template.pk}, "spread"'
+        with pages.sockets[page].expect_event("framereceived", lambda message, hint=hint: hint in str(message)):
+            presence.arrive(template, user=editor, channel=channel)
+    page.clock.resume()
+    page.clock.fast_forward(4_000)
     expect(page.locator("#presence")).to_contain_text("Eddie Editor")
 
 

@@ -12,7 +12,7 @@ from promptops.people.models import User
 from promptops.prompts.actions.templates import describe
 from promptops.prompts.models import Draft, Template
 from tests.browser.conftest import Gate, Pages, snap
-from tests.browser.editor import BROKEN, LOST, body, expire, put_back, saved, undo
+from tests.browser.editor import BROKEN, LOST, body, expire, put_back, saved, stop_typing, undo
 from tests.conftest import PASSWORD
 
 
@@ -54,8 +54,10 @@ def test_an_expired_login_returns_to_the_same_draft(enhance, editor, page_for, p
     page.get_by_label("Viewer's prompt").fill("a whale in the clouds")
     body(page).fill("Kept by the server.")
     expect(saved(page)).to_have_text("Saved")
+    page.clock.install()
     Session.objects.all().delete()
     body(page).press_sequentially(" And the rest.")
+    stop_typing(page)
     page.wait_for_url(re.compile("/sign-in/"))
     page.get_by_label("User name").fill("eddie")
     page.get_by_label("Password").fill(PASSWORD)
@@ -73,7 +75,9 @@ def typed_as_the_login_expires(pages: Pages, user: User, text: str) -> Page:
     drafts = Gate()
     expire(drafts)
     page = pages.connected(pages.open("/prompts/enhance/", user, {"**/draft/": drafts}))
+    page.clock.install()
     body(page).fill(text)
+    stop_typing(page)
     page.wait_for_url(re.compile("/sign-in/"))
     return page
 
@@ -153,7 +157,9 @@ def test_settings_that_are_changed_as_the_login_expires_are_kept(enhance, editor
     drafts = Gate()
     expire(drafts)
     page = pages.connected(page_for(editor, "/prompts/enhance/", routes={"**/draft/": drafts}))
+    page.clock.install()
     page.get_by_label("Temperature").fill("0.35")
+    stop_typing(page)
     page.wait_for_url(re.compile("/sign-in/"))
     sign_in_again(page)
     expect(page.get_by_label("Temperature")).to_have_value("0.35")
@@ -203,8 +209,10 @@ def test_a_note_outlives_a_closed_panel_and_an_expired_login(enhance, releaser, 
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Publish v2").click()
     expect(panel.get_by_label("Note")).to_have_value("Because of the fog")
+    page.clock.install()
     expire(publishing)
     panel.get_by_role("button", name="Publish v2").click()
+    stop_typing(page)
     page.wait_for_url(re.compile("/sign-in/"))
     sign_in_again(page, releaser.username)
     page.get_by_role("button", name="Publish v2").click()
@@ -234,11 +242,18 @@ def test_nobody_is_taken_to_the_sign_in_page_in_the_middle_of_a_word(enhance, ed
     page = pages.connected(page_for(editor, "/prompts/enhance/"))
     body(page).fill("Kept.")
     expect(saved(page)).to_have_text("Saved")
-    body(page).press_sequentially(" Typed slowly,", delay=90)  # a person who rests would leave at once
-    end_session(editor.sessions.select_related("user").get(), by=SYSTEM)
-    body(page).press_sequentially(" one key after the other.", delay=90)
+    page.clock.install()
+    page.clock.pause_at("2040-01-01")
+    with pages.sockets[page].expect_event("framereceived", lambda message: "signed_out" in message):
+        body(page).press_sequentially(" Typed")
+        end_session(editor.sessions.select_related("user").get(), by=SYSTEM)
+    for letters in (" slowly,", " one key", " after", " the", " other."):
+        page.clock.fast_forward(1_500)
+        body(page).press_sequentially(letters)
     assert page.url.endswith("/prompts/enhance/")
+    stop_typing(page)
     page.wait_for_url(re.compile("/sign-in/"))
+    page.clock.resume()
     page.get_by_label("User name").fill("eddie")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()

@@ -10,7 +10,7 @@ from promptops.prompts.actions.handover import ask, send_back
 from promptops.prompts.content import Content
 from promptops.prompts.models import ReleaseRequest, Template, Version
 from tests.browser.editor import body
-from tests.browser.looks import LOOKS, OTHER_LOOKS, faults, look, told
+from tests.browser.looks import faults, in_looks, look, told
 from tests.factories import publish
 
 ARABIC = "اجعل الضوء أكثر دفئًا في المشهد الأول، ولا تغيّر الباقي."
@@ -95,7 +95,7 @@ def many_requests(count: int) -> None:
     publish("scene-1", f"{long}\nAnother text.")
 
 
-@pytest.mark.parametrize("looks", [LOOKS, OTHER_LOOKS], ids=["looks", "other looks"])
+@in_looks
 @pytest.mark.parametrize("count", [0, 50], ids=["empty", "full"])
 def test_looks(count, looks, enhance, releaser, pages) -> None:
     if count:
@@ -116,7 +116,7 @@ def test_looks(count, looks, enhance, releaser, pages) -> None:
         assert not found, told(found)
 
 
-@pytest.mark.parametrize("looks", [LOOKS, OTHER_LOOKS], ids=["looks", "other looks"])
+@in_looks
 def test_looks_of_the_editor(looks, enhance, editor, releaser, pages) -> None:
     save_draft(enhance, Content(f"The first text.\n{ARABIC}"), user=editor, base=enhance.live_version_id)
     asked = ask(enhance, by=Actor.person(editor), note=ARABIC)

@@ -1,6 +1,6 @@
 """Every page, empty and full, in both themes and at both widths: axe finds nothing and nothing runs off the side.
 
-A full page is looked at twice; the looks are spread over the sets of data.
+A full page is looked at twice; the looks are spread over the sets of data. `make proof` has all looks of each.
 """
 
 import sqlite3
@@ -22,7 +22,7 @@ from promptops.providers.models import Provider
 from promptops.runs.models import Run
 from tests.browser import data
 from tests.browser.conftest import WAIT_MS, WIDTHS, Pages
-from tests.browser.looks import HEIGHTS, OTHER_LOOKS, faults, look, told
+from tests.browser.looks import HEIGHTS, OTHER_LOOKS, Looks, faults, in_looks, look, told
 
 # Name of the screenshot -> address.
 EVERYWHERE = {
@@ -115,10 +115,11 @@ def full(site, make_user, copy: Path) -> User:
     return administrator
 
 
-def test_full_pages(full: User, page_for, pages: Pages) -> None:
+@in_looks  # 60 pages: 30 s
+def test_full_pages(looks: Looks, full: User, page_for, pages: Pages) -> None:
     assert AuditEntry.objects.count() > 100
     page = page_for(full)
-    found = look(page, "full", EVERYWHERE | OF_A_TEMPLATE)
+    found = look(page, "full", EVERYWHERE | OF_A_TEMPLATE, looks)
     assert not found, told(found)
     page.set_viewport_size({"width": 2560, "height": HEIGHTS[2560]})
     lists = ("/runs/", "/prompts/", "/variables/", "/operations/", "/release-requests/", "/audit/", "/timeline/")
@@ -127,9 +128,10 @@ def test_full_pages(full: User, page_for, pages: Pages) -> None:
         assert page.locator("main").bounding_box()["width"] > 2000, address
 
 
-def test_pages_of_single_things(full: User, page_for, pages: Pages) -> None:
+@in_looks  # 30 pages: 15 s
+def test_pages_of_single_things(looks: Looks, full: User, page_for, pages: Pages) -> None:
     page = page_for(full)
-    found = look(page, "full", {"comparison-blind": f"/compare/{Comparison.objects.get().pk}/"})
+    found = look(page, "full", {"comparison-blind": f"/compare/{Comparison.objects.get().pk}/"}, looks)
     page.get_by_role("button", name="Show it").click()
     expect(page.locator("#answers-title")).to_be_visible()
     providers, sets = Provider.objects, PromptSet.objects
@@ -174,7 +176,7 @@ def test_pages_of_single_things(full: User, page_for, pages: Pages) -> None:
         "edit-empty": "/prompts/auto_extend-21-long-name-long-name-long-name-x/",
         "archived": "/prompts/auto_extend-12-long-name-long-name-long-name-x/details/",
     }
-    found += look(page, "full", details)
+    found += look(page, "full", details, looks)
     assert not found, told(found)
 
 
@@ -226,7 +228,8 @@ def test_forbidden_page(viewer, page_for, pages: Pages) -> None:
     assert not found, told(found)
 
 
-def test_dialogs(full: User, page_for, pages: Pages) -> None:
+@in_looks  # 18 pages: 20 s
+def test_dialogs(looks: Looks, full: User, page_for, pages: Pages) -> None:
     """Panels and menus over full pages."""
     page = page_for(full)
     found = []
@@ -236,7 +239,7 @@ def test_dialogs(full: User, page_for, pages: Pages) -> None:
         page.goto(address)
         press()
         expect(page.locator(shows).first).to_be_visible()
-        found.extend(faults(page, f"dialog-{name}"))
+        found.extend(faults(page, f"dialog-{name}", looks, part=shows))
 
     def button(name: str):
         return lambda: page.get_by_role("button", name=name).first.click()

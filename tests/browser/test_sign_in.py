@@ -15,7 +15,7 @@ from promptops.people.actions import second_step, sign_on
 from promptops.people.models import User
 from promptops.prompts.models import Draft
 from tests.browser.conftest import Pages
-from tests.browser.editor import body, saved
+from tests.browser.editor import body, saved, stop_typing
 from tests.browser.looks import faults
 from tests.conftest import PASSWORD
 from tests.people.provider import Provider, running
@@ -51,8 +51,10 @@ def test_single_sign_on_returns_to_the_same_draft_and_signs_out_at_the_provider(
     page.wait_for_url("**/prompts/enhance/")
     body(page).fill("Kept by the server.")
     expect(saved(page)).to_have_text("Saved")
+    page.clock.install()
     Session.objects.all().delete()
     body(page).press_sequentially(" And the rest.")
+    stop_typing(page)
     page.wait_for_url(re.compile("/sign-in/"))
     sign_on_at_provider(page, "1")
     page.wait_for_url("**/prompts/enhance/")

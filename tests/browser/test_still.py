@@ -3,7 +3,9 @@
 Every page comes in two halves, with a pause between them, as over a slow network.
 """
 
-from itertools import product
+from itertools import cycle, product
+
+import pytest
 
 from promptops.ledger.models import AuditEntry
 from promptops.runs.models import Run
@@ -43,7 +45,15 @@ SETTLED = """async () => {
 }"""
 
 
-def test_nothing_moves_after_a_page_is_shown(make_user, page_for, pages, site) -> None:
+# 15 pages with a pause in each: 10 s. One after the other is a page of a desk and of a phone.
+@pytest.mark.parametrize(
+    "combine",
+    [
+        pytest.param(lambda addresses: zip(addresses, cycle(WIDTHS), strict=False), id="a width each"),
+        pytest.param(lambda addresses: product(addresses, WIDTHS), id="proof: both widths", marks=pytest.mark.proof),
+    ],
+)
+def test_nothing_moves_after_a_page_is_shown(combine, make_user, page_for, pages, site) -> None:
     administrator = make_user("administrator", "ada", "Ada Administrator")
     data.fill(administrator)
     entry, run = AuditEntry.objects.first(), Run.objects.filter(status="succeeded").last()
@@ -51,7 +61,7 @@ def test_nothing_moves_after_a_page_is_shown(make_user, page_for, pages, site) -
     page.add_init_script(WATCH)
     site.pauses_at = 0.65
     moved = {}
-    for width, address in product(WIDTHS, [*ADDRESSES, f"/audit/{entry.seq}/", f"/runs/{run.pk}/"]):
+    for address, width in combine([*ADDRESSES, f"/audit/{entry.seq}/", f"/runs/{run.pk}/"]):
         page.set_viewport_size({"width": width, "height": WIDTHS[width]})
         page.goto(address)
         shifts = page.evaluate(SETTLED)

@@ -14,7 +14,7 @@ from promptops.prompts.models import Template
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from tests.browser.conftest import Gate, Pages, snap
-from tests.browser.editor import BROKEN, LOST, answer_text, body, saved
+from tests.browser.editor import BROKEN, LOST, answer_text, body, saved, stop_typing
 from tests.browser.upstream import Upstream
 
 
@@ -100,6 +100,7 @@ def test_no_news_moves_the_text_under_the_cursor(
         snap(page, f"workbench-{width}-{event}", full_page=False)
 
     note("opened")
+    page.clock.install()
     other = pages.connected(page_for(editor, "/prompts/enhance/"))
     expect(page.locator("#presence")).to_contain_text("Eddie Editor")
     note("presence")
@@ -111,6 +112,7 @@ def test_no_news_moves_the_text_under_the_cursor(
     expect(saved(page)).to_contain_text("the server had an error")
     note("failed")
     drafts.open()
+    page.clock.fast_forward(6000)  # it tries again after 5 s
     expect(saved(page)).to_have_text("Saved")
     publish("enhance", "Another's text.", note="A note that is long enough to fill the line on any screen. " * 3)
     expect(page.locator("#release-news")).to_contain_text("published v2 while you were editing")
@@ -161,8 +163,10 @@ def test_a_session_that_ended_and_a_role_that_changed_have_sentences_of_their_ow
     expect(saved(page)).to_contain_text("Your text is kept in this tab.")
     snap(page, "workbench-role")
     User.objects.filter(pk=editor.pk).update(role=Role.EDITOR)
+    page.clock.install()
     Session.objects.all().delete()
     body(page).fill("Typed after the session.")
+    stop_typing(page)
     page.wait_for_url("**/sign-in/**")
     expect(page.locator("#ended")).to_contain_text("Your session has ended. What you typed is kept in this tab.")
     snap(page, "workbench-ended")

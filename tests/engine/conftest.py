@@ -5,15 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import httpx
 import pytest
 
 from promptops.engine import HealthRegistry, http, use_transport
 from promptops.engine.providers.adaptations import learned
+from promptops.engine.safety.fitting import Fitter, OnStep
+from promptops.engine.safety.rubric import Row
 from tests.engine.fault_servers import open_sockets
 from tests.engine.helpers import Clock
+
+
+@pytest.fixture(scope="session")
+def fit_once() -> Callable[..., bytes]:
+    """Return a `Fitter.fit` that fits the same rows once for a test run; they always give the same model."""
+    fit, fitted = Fitter.fit, {}
+
+    def once(fitter: Fitter, rows: Sequence[Row], *more: OnStep) -> bytes:
+        key = frozenset(rows)
+        if key not in fitted:
+            fitted[key] = fit(fitter, rows, *more)
+        return fitted[key]
+
+    return once
 
 
 @pytest.fixture(autouse=True)

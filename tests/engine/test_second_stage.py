@@ -10,6 +10,7 @@ from promptops.engine.judging import blocked_sentence, judge, judge_beside
 from promptops.engine.safety import second_stage
 from promptops.engine.safety.disguises import DISGUISES
 from promptops.engine.safety.evaluation import Labeled
+from promptops.engine.safety.fitting import Fitter
 from promptops.engine.safety.guard import SHIPPED, SafetyGuard, SafetyModel, SafetyPolicy, read_manifest
 from promptops.engine.safety.second_stage import (
     HEADS,
@@ -341,10 +342,11 @@ def test_the_real_encoder_reads_other_languages():
     assert sum(int(row["safe"].split()[0]) for row in languages) <= 2
 
 
-# Trains the five models of the cross-validation and encodes 5,000 texts: 40 s.
-def test_the_shipped_head_comes_from_the_shipped_rubrics():
+# Fits the five models of the cross-validation, unless another test did, and encodes 5,000 texts: 15 s.
+def test_the_shipped_head_comes_from_the_shipped_rubrics(fit_once, monkeypatch):
     from promptops.engine.safety.second_stage_fitting import first_heights, fit_head, read_rows
 
+    monkeypatch.setattr(Fitter, "fit", fit_once)
     shipped = json.loads((HEADS / "current.json").read_text())
     fitted = fit_head(read_rows(), second_stage.shipped_encoder(), shipped["version"], first_heights())
     assert fitted["rubrics"] == shipped["rubrics"]
