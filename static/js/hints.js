@@ -1,6 +1,6 @@
 // Hints: events such as live:revision, on which parts of the page fetch their changes, and parts sent with a hint.
-// Nothing under a pressed pointer is replaced, because the click would be lost. If a form takes a new shape then, the new
-// control is clicked; elsewhere it could act on what nobody has seen. live.js reads hints from the socket.
+// Nothing under a pressed pointer is replaced, because the click would be lost. If a form takes a new shape then, its
+// new control is clicked; elsewhere that could act on what nobody has seen. live.js reads hints from the socket.
 
 import { $, on } from "./dom.js";
 import { eventsOf, hintName } from "./protocol.js";

@@ -37,7 +37,7 @@ def test_the_rarer_fields_are_saved_and_shown(client_for, administrator):
     assert (made.price_input, made.price_cached, made.price_output) == (0.35, 0.1, 0.75)
     assert (made.fall_back_on_auth, made.fall_back_on_not_found) == (True, False)
     url = reverse("provider", args=[made.pk])
-    assert '<details class="extras" open>' in client.get(url).content.decode()
+    assert '<details class="extras" id="extras" open>' in client.get(url).content.decode()
     cleared = fields_of(made) | EXTRAS | {"price_cached": "", "fall_back_on_not_found": "on"}
     del cleared["fall_back_on_auth"]
     panel = text_of(client.post(url, cleared))
@@ -63,7 +63,7 @@ def test_an_error_among_the_rarer_fields_opens_them(wrong, sentence, client_for,
     response = client_for(administrator, htmx=True).post(reverse("provider_new"), NEW | wrong)
     assert response.status_code == 422
     assert sentence in text_of(response)
-    assert '<details class="extras" open>' in response.content.decode()
+    assert '<details class="extras" id="extras" open>' in response.content.decode()
 
 
 def test_another_kind_keeps_what_was_typed_and_which_boxes_were_cleared(add, client_for, administrator):
@@ -73,7 +73,7 @@ def test_another_kind_keeps_what_was_typed_and_which_boxes_were_cleared(add, cli
     del cleared["fall_back_on_auth"], cleared["fall_back_on_refused"]
     page = client.post(url, cleared).content.decode()
     assert 'value="9"' in page
-    assert '<details class="extras" open>' in page
+    assert '<details class="extras" id="extras" open>' in page
     assert "checked" not in page
     new = client.get(reverse("provider_new")).content.decode()
     assert '<details class="extras">' in new
@@ -134,7 +134,7 @@ def test_limits_of_a_stream_and_adaptations_are_saved_and_shown(client_for, admi
     assert (made.timeout_ms, made.first_text_ms, made.stall_ms) == (2500, 2000, 1500)
     assert made.adaptations == STREAM["adaptations"]
     page = client.get(reverse("provider", args=[made.pk])).content.decode()
-    assert '<details class="extras" open>' in page
+    assert '<details class="extras" id="extras" open>' in page
     assert re.findall(r'name="adaptations" value="(\w+)"[^>]* checked', page) == STREAM["adaptations"]
     assert re.findall(r'name="\w+_s" value="([\d.]+)"', page) == ["2.5", "2", "1.5"]
     reshaped = client.post(reverse("provider", args=[made.pk]), fields_of(made, kind="cerebras", reshape="1"))
