@@ -76,7 +76,7 @@ def test_another_kind_keeps_what_was_typed_and_which_boxes_were_cleared(add, cli
     assert '<details class="extras" id="extras" open>' in page
     assert "checked" not in page
     new = client.get(reverse("provider_new")).content.decode()
-    assert '<details class="extras">' in new
+    assert '<details class="extras" id="extras">' in new
 
 
 def test_the_embedded_model_has_only_a_limit(client_for, administrator):
