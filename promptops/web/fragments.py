@@ -6,10 +6,10 @@ Parts that depend on the person or on a page's filters do not belong here; the p
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from django.template.loader import render_to_string
@@ -22,6 +22,8 @@ from promptops.people.enums import Permission
 from promptops.people.permissions import allows
 from promptops.platform import events
 from promptops.platform.threads import in_background
+
+Result = TypeVar("Result")
 
 Numbers = tuple[int, ...]
 """The newest revision, audit entry and run that a part of a page shows."""
@@ -99,9 +101,16 @@ class Readers:
         newest = dict(events.newest_sent())
         latest = self._latest
         if latest is None or latest[0] != newest or latest[1].get_loop() is not loop or _failed(latest[1]):
-            latest = (newest, loop.create_task(in_background(people.roles_of_sessions, all_keys())))
+            latest = (newest, _shared(in_background(people.roles_of_sessions, all_keys())))
             self._latest = latest
         return (await asyncio.shield(latest[1])).get(session_key)
+
+
+def _shared(work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
+    """Return the task of work for whoever waits. If all have left when it fails, its error concerns nobody."""
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(_failed)  # it looks at the error; asyncio logs one that nobody looks at
+    return task
 
 
 def _failed(task: "asyncio.Task[Any]") -> bool:
@@ -123,7 +132,7 @@ class Fragments:
         key = (loop, name, role, zone and zone.key)
         rendering = self._renderings.get(key)
         if rendering is None or rendering[0] != numbers or _failed(rendering[1]):
-            rendering = (numbers, loop.create_task(in_background(render, name, role, zone)))
+            rendering = (numbers, _shared(in_background(render, name, role, zone)))
             self._renderings[key] = rendering
         self._renderings.move_to_end(key)
         while len(self._renderings) > MAX_RENDERINGS:

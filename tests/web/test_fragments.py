@@ -1,12 +1,15 @@
 """Parts of pages that are rendered once and sent with the hint."""
 
 import asyncio
+import gc
 import json
+import threading
 from collections import Counter
 from contextlib import AsyncExitStack
 
 import pytest
 from channels.db import database_sync_to_async
+from django.db import OperationalError
 
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.models.releases import new_epoch
@@ -43,6 +46,31 @@ async def part(socket, holds: str, seconds: float = 5) -> str:
 async def here(socket, *names: str, version: str = "") -> None:
     version = version or await database_sync_to_async(versions)()
     await socket.send_to(json.dumps({"action": "here", "shown": dict.fromkeys(names, version)}))
+
+
+async def test_an_error_that_nobody_waits_for_is_not_logged(monkeypatch, caplog):
+    begun, may_fail, failed = threading.Event(), threading.Event(), threading.Event()
+
+    def unreadable(*arguments):
+        begun.set()
+        may_fail.wait(60)
+        failed.set()
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(fragments, "render", unreadable)
+    kept = fragments.Fragments()
+    page = asyncio.create_task(kept.current("live-badge", "viewer", None))
+    await asyncio.to_thread(begun.wait, 60)
+    page.cancel()  # its page was closed
+    with pytest.raises(asyncio.CancelledError):
+        await page
+    may_fail.set()
+    await asyncio.to_thread(failed.wait, 60)
+    await asyncio.wait([task for _, task in kept._renderings.values()])
+    del kept
+    gc.collect()
+    await asyncio.sleep(0)
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_a_part_from_before_a_restore_is_not_sent_to_a_page_after_it(publish, viewer):
